@@ -1,0 +1,44 @@
+# Everything a reader or an author runs. `make help` lists it; CI runs `make test` and `make book`.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PORT   ?= 8000
+
+.DEFAULT_GOAL := help
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(VENV)/installed  ## the virtual environment in .venv, with everything pinned
+
+$(VENV)/installed: requirements.txt constraints.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet -r requirements.txt -c constraints.txt
+	@touch $@
+
+book: setup  ## build the book into _build/html
+	$(BIN)/jupyter-book build . -W -n --keep-going --quiet
+	@test -f _build/html/notebooks/01_formula.html
+	@echo "The book is built. Open _build/html/index.html, or run: make serve"
+
+test: book  ## every test and every notebook, and the built book
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/pytest
+
+notebooks: setup  ## run the notebooks and write their outputs back
+	$(BIN)/python notebooks/execute.py
+
+figures: setup  ## run the notebooks and compare their pictures with the committed ones
+	$(BIN)/pytest tests/test_figures.py
+
+serve: book  ## show the built book on http://127.0.0.1:8000
+	$(BIN)/python -m http.server --bind 127.0.0.1 --directory _build/html $(PORT)
+
+clean:  ## remove what was built, and the environment
+	rm -rf _build $(VENV) src/*.egg-info .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+.PHONY: help setup book test notebooks figures serve clean

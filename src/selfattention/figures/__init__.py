@@ -1,0 +1,48 @@
+"""Drawings, one file per chapter. They take arrays and an ax, and compute nothing.
+
+    plt.style.use("selfattention.figures.book")
+
+One colour per role in every figure of the book, from the palette of Okabe and Ito (2008),
+which readers with any colour vision can tell apart.
+"""
+
+import numpy as np
+from matplotlib.colors import LinearSegmentedColormap
+
+ROLES = {
+    "X": "#555555",
+    "Q": "#0072B2",
+    "K": "#D55E00",
+    "V": "#009E73",
+    "S": "#56B4E9",
+    "A": "#CC79A7",
+    "O": "#E69F00",
+    "Y": "#555555",
+}
+
+
+def matrix(ax, M, role, *, title=None, rows="query", columns="key", decimals=2):
+    """Draw a small matrix with its numbers in its cells, in the colour of its role.
+
+    Signed matrices run from grey (the most negative) over white (zero) to the role's colour.
+    """
+    limit = np.abs(M[np.isfinite(M)]).max() if np.isfinite(M).any() else 1
+    low = "#8c8c8c" if (M < 0).any() else "#ffffff"
+    stops = [low, "#ffffff", ROLES[role]] if low != "#ffffff" else ["#ffffff", ROLES[role]]
+    ax.imshow(
+        M,
+        cmap=LinearSegmentedColormap.from_list(role, stops),
+        vmin=-limit if len(stops) == 3 else 0,
+        vmax=limit,
+        aspect="equal",
+    )
+    for (i, j), number in np.ndenumerate(M):
+        ax.text(j, i, f"{number:.{decimals}f}", ha="center", va="center", fontsize=8)
+    ax.set_xticks(range(M.shape[1]), range(1, M.shape[1] + 1))
+    ax.set_yticks(range(M.shape[0]), range(1, M.shape[0] + 1))
+    ax.tick_params(length=0)
+    ax.spines[:].set_visible(False)
+    ax.set_xlabel(columns)
+    ax.set_ylabel(rows)
+    if title is not None:
+        ax.set_title(title)

@@ -1,0 +1,96 @@
+"""Many heads, one product. Chapter: notebooks/08_heads."""
+
+import numpy as np
+from jaxtyping import Float
+
+from selfattention.formulas.formula import attention
+from selfattention.formulas.output import output_projection
+from selfattention.formulas.projections import projections
+from selfattention.notation import (
+    KeyWeights,
+    Memory,
+    OutputWeights,
+    QueryWeights,
+    Tokens,
+    ValueWeights,
+)
+from selfattention.signatures import checked
+
+Joined = Float[np.ndarray, "*batch n width"]  # the heads side by side: width = h · d
+Heads = Float[np.ndarray, "*batch h n d"]  # the heads one behind the other
+
+
+@checked
+def split_heads(Q: Joined, h: int) -> Heads:
+    """Eq. split-heads:  Q^(i) = columns i·d … (i+1)·d − 1 of Q,  d = width / h.
+
+    Q (…, n, h·d) gives (…, h, n, d): reshape first, then swap the axes of tokens and heads.
+    Raises ValueError where h is not a positive integer that divides the width.
+    Source: Vaswani et al. 2017, section 3.2.2.
+    """
+    *batch, n, width = Q.shape
+    if isinstance(h, bool) or not isinstance(h, int | np.integer) or h < 1 or width % h:
+        raise ValueError(f"h is {h!r}; wanted a positive integer that divides the width of Q, {width}")
+    return Q.reshape(*batch, n, h, width // h).swapaxes(-3, -2)
+
+
+@checked
+def concat_heads(H: Heads) -> Joined:
+    """Eq. concat-heads:  Concat(H^(1) … H^(h)),  the heads' columns side by side.
+
+    H (…, h, n, d) gives (…, n, h·d): swap the axes of heads and tokens, then reshape. The
+    inverse of `split_heads`. Source: Vaswani et al. 2017, section 3.2.2.
+    Raises ValueError or TypeError for what is not such an array.
+    """
+    *batch, h, n, d = H.shape
+    return H.swapaxes(-3, -2).reshape(*batch, n, h * d)
+
+
+@checked
+def multi_head_attention(
+    X: Tokens,
+    W_Q: QueryWeights,
+    W_K: KeyWeights,
+    W_V: ValueWeights,
+    W_O: OutputWeights,
+    h: int,
+    *,
+    memory: Memory | None = None,
+) -> Tokens:
+    """Eq. multi-head-attention:  Y = Concat(H^(1) … H^(h)) W_O,  H^(i) = attention(Q^(i), K^(i), V^(i)).
+
+    X (…, n, d_model); W_Q and W_K (d_model, h·d_k), W_V (d_model, h·d_v): head i owns the
+    i-th block of columns; W_O (h·d_v, d_model). Gives Y (…, n, d_model).
+    Keys and values come from `memory` (…, m, d_memory) where it is given.
+    Raises ValueError or TypeError, naming the argument, for axes or numbers that do not fit.
+    Source: Vaswani et al. 2017, section 3.2.2.
+    """
+    Q, K, V = (split_heads(wide, h) for wide in projections(X, W_Q, W_K, W_V, memory=memory))
+    return output_projection(concat_heads(attention(Q, K, V)), W_O)
+
+
+def multi_head_parameters(
+    d_model: int, h: int, *, d_k: int | None = None, d_v: int | None = None, bias: bool
+) -> int:
+    """Eq. multi-head-parameters:  h d_model (2 d_k + d_v) + h d_v d_model  weights.
+
+    With biases there are h (2 d_k + d_v) + d_model more. d_k and d_v are d_model / h where
+    they are not given. Returns a count of parameters.
+    Raises ValueError where h does not divide d_model and a width is left out.
+    Source: Vaswani et al. 2017, section 3.2.2.
+    """
+    if (d_k is None or d_v is None) and d_model % h:
+        raise ValueError(f"h is {h}; wanted a divisor of d_model = {d_model}, or d_k and d_v given")
+    d_k, d_v = d_k or d_model // h, d_v or d_model // h
+    weights = h * d_model * (2 * d_k + d_v) + h * d_v * d_model
+    return weights + bias * (h * (2 * d_k + d_v) + d_model)
+
+
+def attention_flops(n: int, m: int, d_k: int, d_v: int) -> int:
+    """Eq. attention-flops:  2 n m d_k + 2 n m d_v,  for one head.
+
+    Counts the multiplications and additions of Q Kᵀ and A V; the softmax between them,
+    a few operations per score, is left out. Returns floating-point operations (FLOPs).
+    Source: Dao et al. 2022, section 2 (4 n² d for n = m, d_k = d_v).
+    """
+    return 2 * n * m * d_k + 2 * n * m * d_v

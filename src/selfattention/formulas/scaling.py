@@ -1,0 +1,37 @@
+"""Why √d_k, honestly. Chapter: notebooks/04_scaling."""
+
+import numpy as np
+
+from selfattention.formulas.scores import dot_scores
+from selfattention.notation import Keys, Queries, RowNumbers, Scores, WeightRows
+from selfattention.signatures import checked
+
+
+@checked
+def scaled_scores(Q: Queries, K: Keys) -> Scores:
+    """Eq. scaled-scores:  S = Q Kᵀ / √d_k,  d_k the length of one query.
+
+    Q (…, n, d_k), K (…, m, d_k) give S (…, n, m). Source: Vaswani et al. 2017, section 3.2.1.
+    Raises ValueError or TypeError, naming the argument, for axes or numbers that do not fit.
+    """
+    d_k = Q.shape[-1]
+    return dot_scores(Q, K) * d_k**-0.5  # a Python float: np.sqrt would turn float32 into float64
+
+
+@checked
+def entropy(A: WeightRows) -> RowNumbers:
+    """Eq. entropy:  H_i = −Σ_j A_ij ln A_ij,  in nats, with 0 ln 0 = 0.
+
+    A (…, m) gives H (…): 0 for a row that looks at one key, ln m for a uniform row.
+    Source: Shannon 1948, section 6.
+    """
+    return -(A * np.log(np.where(A > 0, A, 1))).sum(-1)
+
+
+@checked
+def effective_keys(A: WeightRows) -> RowNumbers:
+    """Eq. effective-keys:  N_i = exp(H_i),  the number of keys a uniform row of that entropy has.
+
+    A (…, m) gives N (…), between 1 and m. Source: Hill 1973, the diversity of order 1.
+    """
+    return np.exp(entropy(A))
