@@ -4,9 +4,11 @@
 - `formula-map`: the table equation | function | tests | chapter;
 - `test-sources`: the tests of one chapter, each with an anchor;
 - in the API reference: "Eq. softmax:" becomes a link to the equation, and the tests follow;
+- the public addresses, taken from BOOK_URL and REPOSITORY_URL where the publishing workflow sets them;
 - MathJax, copied from its package into the site, so that no page asks another host for it.
 """
 
+import os
 import shutil
 from importlib.util import find_spec
 from pathlib import Path
@@ -136,7 +138,15 @@ def copy_mathjax(app, exception):
         shutil.copytree(source / fonts, target / fonts, dirs_exist_ok=True)
 
 
+def take_addresses(app, config):
+    """The site's address and the repository's, known to the workflow that publishes, and to nobody else."""
+    config.html_baseurl = os.environ.get("BOOK_URL", "")
+    if repository := os.environ.get("REPOSITORY_URL"):
+        config.html_theme_options |= {"repository_url": repository, "use_repository_button": True}
+
+
 def setup(app):
+    app.connect("config-inited", take_addresses)
     app.config.mathjax_path = "mathjax/tex-chtml.js"
     app.add_directive("formula-map", FormulaMap)
     app.add_directive("test-sources", TestSources)

@@ -6,6 +6,7 @@
 A changed line in a diff of a notebook is then a changed result.
 """
 
+import base64
 import sys
 import time
 from pathlib import Path
@@ -14,6 +15,9 @@ import nbformat
 from nbclient import NotebookClient
 
 HERE = Path(__file__).parent
+TEMPLATE = HERE / "template.ipynb"
+# The picture of the landing page and of the README is the first chapter's.
+COVER, COVER_CHAPTER, COVER_CELL = HERE.parent / "book/_static/formula.png", "01_formula", "path-figure"
 KERNEL = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
 
 
@@ -26,18 +30,38 @@ def executed(path):
     """A fresh run of the notebook at `path`, stripped of all that differs from run to run."""
     notebook = nbformat.read(path, as_version=4)
     notebook.metadata = nbformat.from_dict(KERNEL)
-    NotebookClient(
-        notebook, timeout=120, record_timing=False, resources={"metadata": {"path": HERE}}
-    ).execute()
+    client = NotebookClient(
+        notebook,
+        timeout=120,
+        record_timing=False,
+        coalesce_streams=True,
+        extra_arguments=["--log-level=ERROR"],  # the kernel warns of its own transport
+        resources={"metadata": {"path": HERE}},
+    )
+    client.execute()
     notebook.metadata = nbformat.from_dict(KERNEL)  # the kernel added its own version
     return notebook
 
 
+def picture(notebook, cell_id):
+    """The PNG that a cell of a notebook drew."""
+    (cell,) = [cell for cell in notebook.cells if cell.id == cell_id]
+    (png,) = [o.data["image/png"] for o in cell.outputs if "image/png" in o.get("data", {})]
+    return base64.b64decode(png)
+
+
 def main(wanted):
-    paths = [path for path in chapters() if not wanted or path.name[:2] in wanted]
+    paths = [
+        path
+        for path in [*chapters(), TEMPLATE]
+        if not wanted or path.stem[:2] in wanted or path.stem in wanted
+    ]
     for count, path in enumerate(paths, start=1):
         began = time.perf_counter()
-        nbformat.write(executed(path), path)
+        notebook = executed(path)
+        nbformat.write(notebook, path)
+        if path.stem == COVER_CHAPTER:
+            COVER.write_bytes(picture(notebook, COVER_CELL))
         print(f"[{count}/{len(paths)}] {path.stem}  {time.perf_counter() - began:.1f} s", flush=True)
 
 

@@ -21,23 +21,29 @@ ROLES = {
 }
 
 
+LUMINANCE = np.array([0.2126, 0.7152, 0.0722])  # of red, green and blue: ITU-R BT.709
+
+
 def matrix(ax, M, role, *, title=None, rows="query", columns="key", decimals=2):
     """Draw a small matrix with its numbers in its cells, in the colour of its role.
 
     Signed matrices run from grey (the most negative) over white (zero) to the role's colour.
     """
-    limit = np.abs(M[np.isfinite(M)]).max() if np.isfinite(M).any() else 1
-    low = "#8c8c8c" if (M < 0).any() else "#ffffff"
-    stops = [low, "#ffffff", ROLES[role]] if low != "#ffffff" else ["#ffffff", ROLES[role]]
-    ax.imshow(
+    seen = np.where(np.isfinite(M), M, 0)
+    signed = (seen < 0).any()
+    limit = np.abs(seen).max() or 1
+    stops = ["#8c8c8c", "#ffffff", ROLES[role]] if signed else ["#ffffff", ROLES[role]]
+    cells = ax.imshow(
         M,
         cmap=LinearSegmentedColormap.from_list(role, stops),
-        vmin=-limit if len(stops) == 3 else 0,
+        vmin=-limit if signed else 0,
         vmax=limit,
         aspect="equal",
     )
     for (i, j), number in np.ndenumerate(M):
-        ax.text(j, i, f"{number:.{decimals}f}", ha="center", va="center", fontsize=8)
+        dark = cells.cmap(cells.norm(number))[:3] @ LUMINANCE < 0.4
+        text = f"{round(number, decimals) + 0.0:.{decimals}f}"  # + 0.0: no "-0.00"
+        ax.text(j, i, text, ha="center", va="center", fontsize=8, color="white" if dark else "black")
     ax.set_xticks(range(M.shape[1]), range(1, M.shape[1] + 1))
     ax.set_yticks(range(M.shape[0]), range(1, M.shape[0] + 1))
     ax.tick_params(length=0)

@@ -7,12 +7,15 @@ from selfattention.formulas.formula import attention
 from selfattention.formulas.output import output_projection
 from selfattention.formulas.projections import projections
 from selfattention.notation import (
+    Keys,
     KeyWeights,
     Memory,
     OutputWeights,
+    Queries,
     QueryWeights,
     Tokens,
     ValueWeights,
+    Weights,
 )
 from selfattention.signatures import checked
 
@@ -94,3 +97,42 @@ def attention_flops(n: int, m: int, d_k: int, d_v: int) -> int:
     Source: Dao et al. 2022, section 2 (4 n² d for n = m, d_k = d_v).
     """
     return 2 * n * m * d_k + 2 * n * m * d_v
+
+
+def transformer_parameters(
+    vocabulary: int, *, N: int = 6, d_model: int = 512, d_ff: int = 2048, h: int = 8, d_k: int | None = None
+) -> int:
+    """Eq. transformer-parameters:  V d_model + N (3 P_attention + 2 P_feedforward + 5 P_norm).
+
+    The encoder and decoder of Vaswani et al. 2017, section 3, N layers each: two feed-forward
+    nets P_feedforward = 2 d_model d_ff + d_ff + d_model, three attentions without biases, five
+    layer normalisations P_norm = 2 d_model, and one embedding of V rows that is used three
+    times. d_v is d_model / h, and so is d_k where it is not given. Returns a count of
+    parameters. Raises ValueError where h does not divide d_model.
+    """
+    if d_model % h:
+        raise ValueError(f"h is {h}; wanted a divisor of d_model = {d_model}")
+    P_attention = multi_head_parameters(d_model, h, d_k=d_k, d_v=d_model // h, bias=False)
+    P_feedforward = 2 * d_model * d_ff + d_ff + d_model
+    P_norm = 2 * d_model
+    return vocabulary * d_model + N * (3 * P_attention + 2 * P_feedforward + 5 * P_norm)
+
+
+@checked
+def head_for_weights(A: Weights, d_k: int) -> tuple[Queries, Keys]:
+    """Eq. head-for-weights:  Q Kᵀ / √d_k = U_d Σ_d V_dᵀ,  where U Σ Vᵀ = ln A − row means.
+
+    The head of width d_k whose scores come closest to ln A, a constant per row left free: the
+    first d_k terms of the singular value decomposition. Exact where ln A − row means has rank
+    d_k or less, so always where d_k ≥ m − 1. A (…, n, m) gives Q (…, n, d_k), K (…, m, d_k).
+    Raises ValueError where A is not positive, or d_k is not between 1 and min(n, m).
+    Source: Eckart & Young 1936; the bottleneck, Bhojanapalli et al. 2020.
+    """
+    if not 1 <= d_k <= min(A.shape[-2:]):
+        raise ValueError(f"d_k is {d_k!r}; wanted an integer from 1 to min(n, m) = {min(A.shape[-2:])}")
+    if not (A > 0).all():
+        raise ValueError(f"A holds {A.min()}; wanted positive weights, as every softmax gives")
+    S = np.log(A)
+    U, sigma, Vt = np.linalg.svd(S - S.mean(-1, keepdims=True), full_matrices=False)
+    root = np.sqrt(sigma[..., None, :d_k]) * d_k**0.25
+    return U[..., :d_k] * root, Vt[..., :d_k, :].swapaxes(-1, -2) * root

@@ -1,5 +1,8 @@
 """Three views of one sequence: queries, keys, values. Chapter: notebooks/02_projections."""
 
+import numpy as np
+from jaxtyping import Float
+
 from selfattention.notation import (
     Keys,
     KeyWeights,
@@ -11,6 +14,9 @@ from selfattention.notation import (
     ValueWeights,
 )
 from selfattention.signatures import checked
+
+Rows = Float[np.ndarray, "*batch n d"]  # tokens, or outputs, that a matrix with a bias will map
+RowsWithOne = Float[np.ndarray, "*batch n d+1"]  # the same rows, a 1 behind each
 
 
 @checked
@@ -26,3 +32,15 @@ def projections(
     """
     source = X if memory is None else memory
     return X @ W_Q, source @ W_K, source @ W_V
+
+
+@checked
+def append_ones(X: Rows) -> RowsWithOne:
+    """Eq. append-ones:  X W + 1 b = [X 1] [W; b],  b a row: a bias is one more row of W.
+
+    X (…, n, d) gives [X 1] (…, n, d + 1), for any of the formulas to multiply by a matrix
+    with d + 1 rows, the last of them the bias.
+    Raises ValueError or TypeError, naming the argument, for what is not such an array.
+    Source: Bishop 2006, section 3.1, where the column of ones is the basis function φ_0 = 1.
+    """
+    return np.concatenate([X, np.ones((*X.shape[:-1], 1), X.dtype)], axis=-1)

@@ -7,6 +7,16 @@ from selfattention.notation import Keys, Queries, RowNumbers, Scores, WeightRows
 from selfattention.signatures import checked
 
 
+def score_variance(d_k: int, query_variance: float = 1.0, key_variance: float = 1.0) -> float:
+    """Eq. score-variance:  Var(q · k) = d_k Var(q_c) Var(k_c).
+
+    For entries that are independent and have mean zero; their distribution does not matter.
+    With entries of standard deviation σ that is σ⁴ d_k, and the standard deviation σ² √d_k.
+    Source: Vaswani et al. 2017, footnote 4, for unit variances.
+    """
+    return d_k * query_variance * key_variance
+
+
 @checked
 def scaled_scores(Q: Queries, K: Keys) -> Scores:
     """Eq. scaled-scores:  S = Q Kᵀ / √d_k,  d_k the length of one query.
@@ -23,6 +33,7 @@ def entropy(A: WeightRows) -> RowNumbers:
     """Eq. entropy:  H_i = −Σ_j A_ij ln A_ij,  in nats, with 0 ln 0 = 0.
 
     A (…, m) gives H (…): 0 for a row that looks at one key, ln m for a uniform row.
+    Raises ValueError or TypeError, naming the argument, for numbers that do not fit.
     Source: Shannon 1948, section 6.
     """
     return -(A * np.log(np.where(A > 0, A, 1))).sum(-1)
@@ -33,5 +44,6 @@ def effective_keys(A: WeightRows) -> RowNumbers:
     """Eq. effective-keys:  N_i = exp(H_i),  the number of keys a uniform row of that entropy has.
 
     A (…, m) gives N (…), between 1 and m. Source: Hill 1973, the diversity of order 1.
+    Raises ValueError or TypeError, naming the argument, for numbers that do not fit.
     """
     return np.exp(entropy(A))

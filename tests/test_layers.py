@@ -1,0 +1,60 @@
+"""Imports run one way: notation ← signatures ← formulas; drawings and modules stand beside them."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "src/selfattention"
+
+# What each part may import, apart from the standard library.
+ALLOWED = {
+    "__init__.py": set(),
+    "notation.py": {"numpy", "jaxtyping"},
+    "signatures.py": {"numpy", "jaxtyping"},
+    "formulas": {
+        "numpy",
+        "jaxtyping",
+        "selfattention.notation",
+        "selfattention.signatures",
+        "selfattention.formulas",
+    },
+    "figures": {"numpy", "matplotlib", "selfattention.figures"},
+    "display.py": {"IPython"},
+    "modules.py": {"torch"},
+    "rxnmapper.py": {"numpy", "torch"},
+}
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+def imported_modules(tree):
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "write imports in full"
+            yield node.module
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_imports_run_one_way(path):
+    allowed = ALLOWED[path.relative_to(PACKAGE).parts[0]]
+    for module in imported_modules(ast.parse(path.read_text(encoding="utf-8"))):
+        parents = {module, module.split(".")[0], ".".join(module.split(".")[:2])}
+        assert parents & allowed or module.split(".")[0] in sys.stdlib_module_names, f"{path.name}: {module}"
+
+
+def loaded_by(statement):
+    """The modules that a fresh interpreter holds after one statement."""
+    code = f"import sys; {statement}; print(*sorted({{name.split('.')[0] for name in sys.modules}}))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+@pytest.mark.parametrize("module", ["selfattention", "selfattention.formulas"])
+def test_heavy_libraries_load_late(module):
+    loaded = loaded_by(f"import {module}")
+    assert "selfattention" in loaded
+    assert not loaded & {"torch", "matplotlib", "IPython", "scipy", "numba", "triton"}

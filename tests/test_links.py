@@ -1,0 +1,69 @@
+"""Equation ⇔ function ⇔ test, in both directions, read from the sources."""
+
+import pytest
+from links import chapters, snake
+
+CHAPTERS = chapters()
+
+
+def by_word(function):
+    return pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda c: c.word)(function)
+
+
+def test_nine_chapters_are_numbered_in_order():
+    words = [
+        "formula",
+        "projections",
+        "scores",
+        "scaling",
+        "softmax",
+        "context",
+        "output",
+        "heads",
+        "trained",
+    ]
+    assert [c.notebook for c in CHAPTERS] == [f"{i:02}_{word}" for i, word in enumerate(words, start=1)]
+
+
+@by_word
+def test_every_equation_is_a_function(chapter):
+    """Label `eq-log-sum-exp` ⇒ function `log_sum_exp`, whose docstring opens "Eq. log-sum-exp: "."""
+    assert chapter.equations
+    for label in chapter.equations:
+        assert chapter.functions.get(snake(label)) == label
+
+
+@by_word
+def test_every_function_is_an_equation(chapter):
+    assert sorted(chapter.functions) == sorted(map(snake, chapter.equations))
+
+
+@by_word
+def test_every_function_has_tests(chapter):
+    assert [label for label in chapter.equations if not chapter.tests_of(label)] == []
+
+
+@by_word
+def test_every_claim_has_its_test(chapter):
+    """Label `claim-softmax-shift` ⇒ `test_softmax_shift`, whose docstring opens "Claim: "."""
+    assert chapter.claims
+    for claim in chapter.claims:
+        assert f"test_{snake(claim)}" in chapter.tests
+        assert '"""Claim: ' in chapter.tests[f"test_{snake(claim)}"]
+
+
+@by_word
+def test_every_claim_test_is_a_claim(chapter):
+    stated = [name for name, source in chapter.tests.items() if '"""Claim: ' in source]
+    assert sorted(stated) == sorted(f"test_{snake(claim)}" for claim in chapter.claims)
+
+
+@by_word
+def test_every_test_is_about_an_equation_or_a_claim(chapter):
+    about = {name for label in [*chapter.equations, *chapter.claims] for name in chapter.tests_of(label)}
+    assert sorted(about) == sorted(chapter.tests)
+
+
+def test_labels_are_unique_in_the_book():
+    labels = [label for c in CHAPTERS for label in [*c.equations, *c.claims]]
+    assert len(labels) == len(set(labels))

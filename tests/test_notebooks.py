@@ -1,0 +1,123 @@
+"""Every chapter is a clean run: in order, quiet, small cells, described pictures, no copies."""
+
+import ast
+import re
+from statistics import median
+
+import nbformat
+import pytest
+from execute import chapters
+
+from selfattention import formulas
+
+PATHS = chapters()
+WORDS = re.compile(r"[a-z]+(-[a-z0-9]+)*")
+DEFAULT_ID = re.compile(r"[0-9a-f]{8}")
+
+
+@pytest.fixture(params=PATHS, ids=lambda path: path.stem)
+def notebook(request):
+    return nbformat.read(request.param, as_version=4)
+
+
+def code(notebook):
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def tagged(cell, tag):
+    return tag in cell.metadata.get("tags", [])
+
+
+def lines(cell):
+    return [line for line in cell.source.splitlines() if line.strip()]
+
+
+def pictures(cell):
+    return [output for output in cell.outputs if "image/png" in output.get("data", {})]
+
+
+def test_there_are_notebooks():
+    assert PATHS
+
+
+def test_cells_ran_once_from_top_to_bottom(notebook):
+    counts = [cell.execution_count for cell in code(notebook)]
+    assert counts == list(range(1, len(counts) + 1))
+
+
+def test_nothing_failed_or_complained(notebook):
+    for cell in code(notebook):
+        for output in cell.outputs:
+            assert output.get("name") != "stderr", cell.id
+            assert output.output_type != "error" or tagged(cell, "raises-exception"), cell.id
+
+
+def test_outputs_do_not_name_a_machine_or_an_address(notebook):
+    for cell in code(notebook):
+        text = "".join(
+            str(o.get("text", "")) + str(o.get("data", {}).get("text/plain", "")) for o in cell.outputs
+        )
+        assert not re.search(r" at 0x[0-9a-f]{6,}|/home/|/root/|/work/", text), cell.id
+
+
+def test_cell_ids_are_words(notebook):
+    for cell in notebook.cells:
+        assert WORDS.fullmatch(cell.id), cell.id
+        assert not DEFAULT_ID.fullmatch(cell.id), cell.id
+
+
+def test_cells_are_short(notebook):
+    lengths = {cell.id: len(lines(cell)) for cell in code(notebook)}
+    assert {name: n for name, n in lengths.items() if n > 15} == {}
+    assert median(lengths.values()) <= 5
+
+
+def test_code_fits_the_page(notebook):
+    wide = [line for cell in code(notebook) for line in lines(cell) if len(line) > 80]
+    assert wide == []
+
+
+def test_every_picture_is_described(notebook):
+    for cell in code(notebook):
+        if pictures(cell):
+            about = cell.metadata["mystnb"]
+            assert len(about["image"]["alt"]) > 40, cell.id
+            assert len(about["figure"]["caption"]) > 40, cell.id
+            assert about["figure"]["name"].startswith("fig-"), cell.id
+
+
+def test_no_notebook_defines_what_the_package_has(notebook):
+    for cell in code(notebook):
+        defined = {
+            n.name for n in ast.walk(ast.parse(cell.source)) if isinstance(n, ast.FunctionDef | ast.ClassDef)
+        }
+        assert not defined & set(formulas.__all__), cell.id
+
+
+def test_seeds_are_local(notebook):
+    assert not [
+        cell.id for cell in code(notebook) if re.search(r"np\.random\.(seed|rand|normal)\b", cell.source)
+    ]
+
+
+def test_the_chapter_has_its_parts(notebook):
+    title, last = notebook.cells[0].source, notebook.cells[-1].source
+    assert title.startswith("# ")
+    assert re.search(r"^\*\d+ minutes", title, re.MULTILINE)
+    assert last.startswith("## Next")
+    prose = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    assert "{admonition} Pitfall" in prose
+    assert any(pictures(cell) for cell in code(notebook))
+
+
+def test_exercises_have_a_hint_a_place_to_work_and_a_folded_solution(notebook):
+    prose = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
+    labels = re.findall(r":label: (exercise-[\w-]+)", "\n".join(prose))
+    assert 3 <= len(labels) <= 5
+    for label in labels:
+        (exercise,) = [p for p in prose if f":label: {label}" in p]
+        assert re.search(r"\{exercise\} ★+ · \d+ minutes", exercise), label
+        assert "{hint}" in exercise, label
+        (solution,) = [p for p in prose if re.search(rf"\{{solution(-start)?\}} {label}\b", p)]
+        assert ":class: dropdown" in solution, label
+    assert sum(tagged(cell, "exercise") for cell in code(notebook)) == len(labels)
