@@ -67,8 +67,8 @@ def _chapter(root, path):
 
 
 def _functions(path):
-    """The functions of a file: name -> (syntax tree, source with decorators)."""
-    text = path.read_text(encoding="utf-8")
+    """The functions of a file: name -> (syntax tree, source with decorators); none without a file."""
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
     lines = text.splitlines()
     return {
         node.name: (node, "\n".join(lines[_first_line(node) - 1 : node.end_lineno]))

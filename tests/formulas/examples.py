@@ -38,7 +38,14 @@ EXAMPLES = [
     Example("attention", QKV),
     Example("self_attention", SEQUENCES, PROJECTIONS | {"W_O": (11, 13)}),
     Example("projections", SEQUENCES, PROJECTIONS),
+    Example("append_ones", {"X": (5, 13)}),
     Example("dot_scores", {"Q": (5, 3), "K": (7, 3)}),
+    Example("cosine_scores", {"Q": (5, 3), "K": (7, 3)}),
+    Example("bilinear_scores", {"Q": (5, 3), "K": (7, 11)}, {"W": (3, 11)}),
+    Example("additive_scores", {"Q": (5, 3), "K": (7, 11)}, {"W_1": (3, 13), "W_2": (11, 13), "w": (13,)}),
+    Example("gaussian_scores", {"Q": (5, 3), "K": (7, 3)}, numbers={"tau": 1.5}),
+    Example("nadaraya_watson", QKV, numbers={"tau": 1.5}),
+    Example("leave_one_out", {"K": (7, 3), "V": (7, 11)}, numbers={"tau": 1.5}),
     Example("scaled_scores", {"Q": (5, 3), "K": (7, 3)}),
     Example("entropy", {"A": (7,)}),
     Example("effective_keys", {"A": (7,)}),
@@ -52,4 +59,4 @@ EXAMPLES = [
     Example("multi_head_attention", SEQUENCES, HEADS, {"h": 2}),
 ]
 
-COUNTS = {"attention_flops", "multi_head_parameters"}  # functions of whole numbers
+COUNTS = {"attention_flops", "multi_head_parameters", "score_variance"}  # functions of whole numbers

@@ -24,10 +24,20 @@ from selfattention.formulas.scores import (
     nadaraya_watson,
 )
 from selfattention.formulas.softmax import log_sum_exp, softmax, softmax_jacobian
+from selfattention.formulas.trained import (
+    attend_by_head,
+    encoder,
+    encoder_layer,
+    feed_forward,
+    gelu,
+    layer_norm,
+    token_scores,
+)
 
 __all__ = [
     "additive_scores",
     "append_ones",
+    "attend_by_head",
     "attention",
     "attention_flops",
     "bilinear_scores",
@@ -35,9 +45,14 @@ __all__ = [
     "cosine_scores",
     "dot_scores",
     "effective_keys",
+    "encoder",
+    "encoder_layer",
     "entropy",
+    "feed_forward",
     "gaussian_scores",
+    "gelu",
     "head_for_weights",
+    "layer_norm",
     "leave_one_out",
     "log_sum_exp",
     "multi_head_attention",
@@ -51,6 +66,7 @@ __all__ = [
     "softmax",
     "softmax_jacobian",
     "split_heads",
+    "token_scores",
     "transformer_parameters",
     "weighted_sum",
 ]

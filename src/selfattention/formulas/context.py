@@ -10,6 +10,6 @@ def weighted_sum(A: Weights, V: Values) -> Outputs:
 
     A (…, n, m), V (…, m, d_v) give O (…, n, d_v). Source: Bahdanau et al. 2015, eq. 5,
     who call o_i the context vector c_i.
-    Raises ValueError or TypeError, naming the argument, for axes or numbers that do not fit.
+    Raises ValueError or TypeError, naming the argument that does not fit.
     """
     return A @ V

@@ -25,7 +25,7 @@ def attention(Q: Queries, K: Keys, V: Values) -> Outputs:
     """Eq. attention:  O = softmax(Q Kᵀ / √d_k) V,  the softmax along the keys.
 
     Q (…, n, d_k), K (…, m, d_k), V (…, m, d_v) give O (…, n, d_v).
-    Raises ValueError or TypeError, naming the argument, for axes or numbers that do not fit.
+    Raises ValueError or TypeError, naming the argument that does not fit.
     Source: Vaswani et al. 2017, eq. 1.
     """
     return weighted_sum(softmax(scaled_scores(Q, K)), V)
@@ -45,7 +45,7 @@ def self_attention(
 
     X (…, n, d_model) gives Y (…, n, d_model). Keys and values come from `memory`
     (…, m, d_memory) where it is given: that is cross-attention.
-    Raises ValueError or TypeError, naming the argument, for axes or numbers that do not fit.
+    Raises ValueError or TypeError, naming the argument that does not fit.
     Source: Vaswani et al. 2017, section 3.2, with one head.
     """
     Q, K, V = projections(X, W_Q, W_K, W_V, memory=memory)

@@ -65,7 +65,7 @@ def multi_head_attention(
     X (…, n, d_model); W_Q and W_K (d_model, h·d_k), W_V (d_model, h·d_v): head i owns the
     i-th block of columns; W_O (h·d_v, d_model). Gives Y (…, n, d_model).
     Keys and values come from `memory` (…, m, d_memory) where it is given.
-    Raises ValueError or TypeError, naming the argument, for axes or numbers that do not fit.
+    Raises ValueError or TypeError, naming the argument that does not fit.
     Source: Vaswani et al. 2017, section 3.2.2.
     """
     Q, K, V = (split_heads(wide, h) for wide in projections(X, W_Q, W_K, W_V, memory=memory))

@@ -27,7 +27,7 @@ def projections(
 
     X (…, n, d_model), W_Q and W_K (…, d_model, d_k), W_V (…, d_model, d_v), all (in, out).
     Keys and values come from `memory` (…, m, d_memory) where it is given: cross-attention.
-    Raises ValueError or TypeError, naming the argument, for axes or numbers that do not fit.
+    Raises ValueError or TypeError, naming the argument that does not fit.
     Source: Vaswani et al. 2017, section 3.2.2.
     """
     source = X if memory is None else memory

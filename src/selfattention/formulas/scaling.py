@@ -22,7 +22,7 @@ def scaled_scores(Q: Queries, K: Keys) -> Scores:
     """Eq. scaled-scores:  S = Q Kᵀ / √d_k,  d_k the length of one query.
 
     Q (…, n, d_k), K (…, m, d_k) give S (…, n, m). Source: Vaswani et al. 2017, section 3.2.1.
-    Raises ValueError or TypeError, naming the argument, for axes or numbers that do not fit.
+    Raises ValueError or TypeError, naming the argument that does not fit.
     """
     d_k = Q.shape[-1]
     return dot_scores(Q, K) * d_k**-0.5  # a Python float: np.sqrt would turn float32 into float64

@@ -24,7 +24,7 @@ def dot_scores(Q: Queries, K: Keys) -> Scores:
     """Eq. dot-scores:  S_ij = q_i · k_j,  that is  S = Q Kᵀ.
 
     Q (…, n, d_k), K (…, m, d_k) give S (…, n, m). Source: Luong et al. 2015, "dot".
-    Raises ValueError or TypeError, naming the argument, for axes or numbers that do not fit.
+    Raises ValueError or TypeError, naming the argument that does not fit.
     """
     return Q @ K.swapaxes(-1, -2)
 
@@ -55,7 +55,7 @@ def bilinear_scores(Q: WideQueries, K: Keys, *, W: QueryToKey) -> Scores:
     """Eq. bilinear-scores:  S_ij = q_i W k_jᵀ,  that is  S = Q W Kᵀ.
 
     Q (…, n, d_q), K (…, m, d_k), W (…, d_q, d_k) give S (…, n, m).
-    Raises ValueError or TypeError, naming the argument, for axes or numbers that do not fit.
+    Raises ValueError or TypeError, naming the argument that does not fit.
     Source: Luong et al. 2015, "general".
     """
     return Q @ W @ K.swapaxes(-1, -2)
@@ -69,7 +69,7 @@ def additive_scores(
 
     Q (…, n, d_q), K (…, m, d_k), W_1 (…, d_q, d_hidden), W_2 (…, d_k, d_hidden) and
     w (…, d_hidden) give S (…, n, m). Holds n · m · d_hidden numbers on the way.
-    Raises ValueError or TypeError, naming the argument, for axes or numbers that do not fit.
+    Raises ValueError or TypeError, naming the argument that does not fit.
     Source: Bahdanau et al. 2015, appendix A.1.2.
     """
     hidden = np.tanh((Q @ W_1)[..., :, None, :] + (K @ W_2)[..., None, :, :])

@@ -4,19 +4,19 @@ Every matrix has its bias as its last row and meets [X 1], as in `append_ones`.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from selfattention.formulas.context import weighted_sum
-from selfattention.formulas.heads import Joined, concat_heads, split_heads
+from selfattention.formulas.heads import concat_heads, split_heads
 from selfattention.formulas.output import output_projection
 from selfattention.formulas.projections import append_ones, projections
 from selfattention.formulas.scaling import scaled_scores
 from selfattention.formulas.scores import dot_scores
 from selfattention.formulas.softmax import softmax
-from selfattention.notation import Tokens, Weights
+from selfattention.notation import Tokens
 from selfattention.signatures import checked
 
 Anything = Float[np.ndarray, "*axes"]
@@ -27,17 +27,21 @@ NarrowWeights = Float[np.ndarray, "d_ff+1 d_model"]  # W_2
 HeadQueryWeights = Float[np.ndarray, "d_model+1 width"]  # W_Q and W_K of all heads: width = h·d_k
 HeadValueWeights = Float[np.ndarray, "d_model+1 width_v"]  # W_V of all heads
 HeadOutputWeights = Float[np.ndarray, "width_v+1 d_model"]  # W_O
-HeadWeights = Float[np.ndarray, "*batch h n n"]  # A, one matrix per head
+WideQueries = Float[np.ndarray, "*batch n width"]  # Q of all heads side by side
+WideKeys = Float[np.ndarray, "*batch m width"]
+WideValues = Float[np.ndarray, "*batch m width_v"]
+WideOutputs = Float[np.ndarray, "*batch n width_v"]
+HeadWeights = Float[np.ndarray, "*batch h n m"]  # A, one matrix per head
+OwnWeights = Float[np.ndarray, "*batch h n n"]  # A in self-attention
 Embeddings = Float[np.ndarray, "*batch n d_embedding"]  # E
 EmbeddingGain = Float[np.ndarray, "d_embedding"]
 EmbeddingWeights = Float[np.ndarray, "d_embedding+1 d_model"]  # W_E
-AllStates = Float[np.ndarray, "states *batch n d_model"]  # X^(0) … X^(depth)
-AllWeights = Float[np.ndarray, "depth *batch h n n"]  # A^(1) … A^(depth)
+AllStates = Float[np.ndarray, "*batch states n d_model"]  # X^(0) … X^(depth)
+AllWeights = Float[np.ndarray, "*batch layers h n n"]  # A^(1) … A^(depth)
 MaskWeights = Float[np.ndarray, "d_model+1 d_embedding"]  # W_M
 Vocabulary = Float[np.ndarray, "tokens d_embedding"]  # T, a row per token
 TokenBias = Float[np.ndarray, "tokens"]
 TokenScores = Float[np.ndarray, "*batch n tokens"]
-Columns = Int[np.ndarray, "*batch asked"]  # one position among `keys` for each query that was asked
 
 
 @checked
@@ -45,8 +49,8 @@ def layer_norm(X: Tokens, g: Gain, b: Shift, *, epsilon: float = 1e-12) -> Token
     """Eq. layer-norm:  LN(x) = g ∘ (x − μ) / √(σ² + ε) + b,  μ and σ² of the row x itself.
 
     X (…, n, d_model), g and b (d_model) give (…, n, d_model). σ² divides by d_model, not by
-    d_model − 1. Source: Ba, Kiros & Hinton 2016, eq. 4.
-    Raises ValueError or TypeError, naming the argument, for axes or numbers that do not fit.
+    d_model − 1. Source: Ba, Kiros & Hinton 2016, eqs. 3 and 4.
+    Raises ValueError or TypeError, naming the argument that does not fit.
     """
     centred = X - X.mean(-1, keepdims=True)
     variance = (centred**2).mean(-1, keepdims=True)
@@ -73,17 +77,18 @@ def feed_forward(X: Tokens, W_1: WidenWeights, W_2: NarrowWeights) -> Tokens:
 
     X (…, n, d_model), W_1 (d_model + 1, d_ff), W_2 (d_ff + 1, d_model) give (…, n, d_model).
     Source: Vaswani et al. 2017, section 3.3, with gelu for its ReLU.
-    Raises ValueError or TypeError, naming the argument, for axes or numbers that do not fit.
+    Raises ValueError or TypeError, naming the argument that does not fit.
     """
     return append_ones(gelu(append_ones(X) @ W_1)) @ W_2
 
 
 @checked
-def attend_by_head(Q: Joined, K: Joined, V: Joined, h: int) -> tuple[Joined, HeadWeights]:
+def attend_by_head(Q: WideQueries, K: WideKeys, V: WideValues, h: int) -> tuple[WideOutputs, HeadWeights]:
     """Eq. attend-by-head:  O = Concat(A^(1)V^(1) … A^(h)V^(h)),  A^(i) = softmax(Q^(i)K^(i)ᵀ/√d_k).
 
-    Q, K, V (…, n, h·d) give O (…, n, h·d) and every head's weights A (…, h, n, n).
-    Raises ValueError or TypeError, naming the argument, for axes or numbers that do not fit.
+    Q (…, n, h·d_k), K (…, m, h·d_k), V (…, m, h·d_v) give O (…, n, h·d_v) and every head's
+    weights A (…, h, n, m).
+    Raises ValueError or TypeError, naming the argument that does not fit.
     Source: Vaswani et al. 2017, section 3.2.2.
     """
     Q, K, V = (split_heads(wide, h) for wide in (Q, K, V))
@@ -107,13 +112,13 @@ def encoder_layer(
     *,
     h: int,
     attend: Callable = attend_by_head,
-) -> tuple[Tokens, HeadWeights]:
+) -> tuple[Tokens, OwnWeights]:
     """Eq. encoder-layer:  Z = LN_1(X + [O 1] W_O),  Y = LN_2(Z + FF(Z)),  O the heads' outputs.
 
     X (…, n, d_model) gives Y (…, n, d_model) and every head's weights A (…, h, n, n).
     `attend(Q, K, V, h)` returns O and A; another function there is another attention.
     Source: Vaswani et al. 2017, section 3.1 (each sum is normalised after it is taken).
-    Raises ValueError or TypeError, naming the argument, for axes or numbers that do not fit.
+    Raises ValueError or TypeError, naming the argument that does not fit.
     """
     O, A = attend(*projections(append_ones(X), W_Q, W_K, W_V), h)
     Z = layer_norm(X + output_projection(append_ones(O), W_O), g_1, b_1)
@@ -126,25 +131,36 @@ def encoder(
     g_E: EmbeddingGain,
     b_E: EmbeddingGain,
     W_E: EmbeddingWeights,
+    W_Q: HeadQueryWeights,
+    W_K: HeadQueryWeights,
+    W_V: HeadValueWeights,
+    W_O: HeadOutputWeights,
+    g_1: Gain,
+    b_1: Shift,
+    W_1: WidenWeights,
+    W_2: NarrowWeights,
+    g_2: Gain,
+    b_2: Shift,
     *,
     h: int,
     depth: int,
     attend: Callable = attend_by_head,
-    **layer: np.ndarray,
 ) -> tuple[AllStates, AllWeights]:
     """Eq. encoder:  X^(0) = [LN(E) 1] W_E,  X^(l+1) = EncoderLayer(X^(l)),  l = 0 … depth − 1.
 
-    E (…, n, d_embedding) gives X (depth + 1, …, n, d_model) and A (depth, …, h, n, n). One layer,
-    its arrays named as in `encoder_layer`, is applied `depth` times.
+    E (…, n, d_embedding) gives all states X (…, depth + 1, n, d_model) and all weights
+    A (…, depth, h, n, n). One and the same layer is applied `depth` times.
     Source: Lan et al. 2020, section 3.1 (ALBERT).
-    Raises ValueError or TypeError, naming the argument, for axes or numbers that do not fit.
+    Raises ValueError or TypeError, naming the argument that does not fit.
     """
     X, A = [append_ones(layer_norm(E, g_E, b_E)) @ W_E], []
     for _ in range(depth):
-        state, weights = encoder_layer(X[-1], **layer, h=h, attend=attend)
+        state, weights = encoder_layer(
+            X[-1], W_Q, W_K, W_V, W_O, g_1, b_1, W_1, W_2, g_2, b_2, h=h, attend=attend
+        )
         X.append(state)
         A.append(weights)
-    return np.stack(X), np.stack(A)
+    return np.stack(X, axis=-3), np.stack(A, axis=-4)
 
 
 @checked
@@ -154,18 +170,8 @@ def token_scores(
     """Eq. token-scores:  LN(gelu([X 1] W_M)) Tᵀ + b_T,  one score for each token of the vocabulary.
 
     X (…, n, d_model), T (tokens, d_embedding) give (…, n, tokens): a dot product of what a place
-    holds with every token's embedding. Source: Devlin et al. 2019, section 3.1; Lan et al. 2020.
-    Raises ValueError or TypeError, naming the argument, for axes or numbers that do not fit.
+    holds with every token's embedding. Source: Devlin et al. 2019, section 3.1 (masked LM); the
+    map W_M and its norm are in their released code.
+    Raises ValueError or TypeError, naming the argument that does not fit.
     """
     return dot_scores(layer_norm(gelu(append_ones(X) @ W_M), g_M, b_M), T) + b_T
-
-
-@checked
-def alignment(A: Weights, queries: Sequence[int], keys: Sequence[int]) -> Columns:
-    """Eq. alignment:  r(p) = argmax_{j in keys} A_pj,  for each p in queries.
-
-    A (…, n, m), p positions among the n and j among the m, give (…, p): places in the list
-    `keys`, not positions. Source: Schwaller et al. 2021, who read heads in this way.
-    Raises ValueError or TypeError for what is no array of floats with two axes.
-    """
-    return A[..., queries, :][..., keys].argmax(-1)
