@@ -11,6 +11,8 @@ from typing import get_args
 import numpy as np
 from jaxtyping import AbstractArray, jaxtyped
 
+_NUMBERS = {"f": "floats", "b": "booleans", "i": "integers"}  # by NumPy's letter for a kind of dtype
+
 
 def checked(formula):
     """Check the arrays that go into a formula, and those that come out, against its signature.
@@ -32,12 +34,14 @@ def checked(formula):
         axes_so_far = []
         for name in reading_order:
             array = given["X"] if name == "memory" and given.get(name) is None else given[name]
-            _check_numbers(name, array)
+            _check_numbers(name, array, arrays[name])
             _check_axes(name, array, arrays[name], axes_so_far)
             axes_so_far.append(f"{name} ({_axes(arrays[name])}) is {array.shape}")
         result = formula(*args, **kwargs)
         for value, kind in zip(result if isinstance(result, tuple) else (result,), returned, strict=True):
-            assert isinstance(np.asarray(value), kind), f"{formula.__name__} gave {value.shape}, not ({_axes(kind)})"
+            assert isinstance(np.asarray(value), kind), (
+                f"{formula.__name__} gave {value.shape}, not ({_axes(kind)})"
+            )
         return result
 
     return call
@@ -54,16 +58,20 @@ def _axes(kind):
     return ", ".join("…" if axis.startswith("*") else axis for axis in kind.dim_str.split())
 
 
-def _check_numbers(name, array):
+def _check_numbers(name, array, kind):
+    letter = np.dtype(kind.dtypes[-1].rstrip("_")).kind
+    wanted = _NUMBERS[letter]
     if not isinstance(array, np.ndarray):
-        raise TypeError(f"{name} is a {type(array).__name__}; wanted a NumPy array of floats")
-    if array.dtype.kind != "f":
-        raise TypeError(f"{name} has dtype {array.dtype}; wanted floats: {name}.astype(np.float64)")
-    wanted = "finite numbers or −inf" if name == "S" else "finite numbers"
-    bad = np.isnan(array) | np.isposinf(array) if name == "S" else ~np.isfinite(array)
+        raise TypeError(f"{name} is a {type(array).__name__}; wanted a NumPy array of {wanted}")
+    if array.dtype.kind != letter:
+        cast = f": {name}.astype(np.float64)" if wanted == "floats" else ""
+        raise TypeError(f"{name} has dtype {array.dtype}; wanted {wanted}{cast}")
+    may_be_minus_infinity = name == "S"
+    bad = np.isnan(array) | np.isposinf(array) if may_be_minus_infinity else ~np.isfinite(array)
     if bad.any():
         where = tuple(int(i) for i in np.argwhere(bad)[0])
-        raise ValueError(f"{name} holds {array[where]} at {where}; wanted {wanted}")
+        finite = "finite numbers or −inf" if may_be_minus_infinity else "finite numbers"
+        raise ValueError(f"{name} holds {array[where]} at {where}; wanted {finite}")
 
 
 def _check_axes(name, array, kind, axes_so_far):

@@ -56,7 +56,8 @@ EXAMPLES = [
     Example("output_projection", {"O": (5, 11)}, {"W_O": (11, 13)}),
     Example("split_heads", {"Q": (5, 22)}, numbers={"h": 2}),
     Example("concat_heads", {"H": (2, 5, 11)}),
+    Example("head_for_weights", {"A": (5, 7)}, numbers={"d_k": 2}),
     Example("multi_head_attention", SEQUENCES, HEADS, {"h": 2}),
 ]
 
-COUNTS = {"attention_flops", "multi_head_parameters", "score_variance"}  # functions of whole numbers
+COUNTS = {"attention_flops", "multi_head_parameters", "score_variance", "transformer_parameters"}  # functions of whole numbers

@@ -25,7 +25,7 @@ Heads = Float[np.ndarray, "*batch h n d"]  # the heads one behind the other
 
 @checked
 def split_heads(Q: Joined, h: int) -> Heads:
-    """Eq. split-heads:  Q^(i) = columns i·d … (i+1)·d − 1 of Q,  d = width / h.
+    """Eq. split-heads:  Q^(i) = columns i·d … (i+1)·d − 1 of Q,  d = width / h, i from 0.
 
     Q (…, n, h·d) gives (…, h, n, d): reshape first, then swap the axes of tokens and heads.
     Raises ValueError where h is not a positive integer that divides the width.
@@ -60,10 +60,11 @@ def multi_head_attention(
     *,
     memory: Memory | None = None,
 ) -> Tokens:
-    """Eq. multi-head-attention:  Y = Concat(H^(1) … H^(h)) W_O,  H^(i) = attention(Q^(i), K^(i), V^(i)).
+    """Eq. multi-head-attention:  Y = Concat(H^(1) … H^(h)) W_O.
 
-    X (…, n, d_model); W_Q and W_K (d_model, h·d_k), W_V (d_model, h·d_v): head i owns the
-    i-th block of columns; W_O (h·d_v, d_model). Gives Y (…, n, d_model).
+    H^(i) = attention(Q^(i), K^(i), V^(i)). X (…, n, d_model); W_Q and W_K
+    (d_model, h·d_k), W_V (d_model, h·d_v): head i owns the i-th block of columns; W_O
+    (h·d_v, d_model). Gives Y (…, n, d_model).
     Keys and values come from `memory` (…, m, d_memory) where it is given.
     Raises ValueError or TypeError, naming the argument that does not fit.
     Source: Vaswani et al. 2017, section 3.2.2.
@@ -102,29 +103,30 @@ def attention_flops(n: int, m: int, d_k: int, d_v: int) -> int:
 def transformer_parameters(
     vocabulary: int, *, N: int = 6, d_model: int = 512, d_ff: int = 2048, h: int = 8, d_k: int | None = None
 ) -> int:
-    """Eq. transformer-parameters:  V d_model + N (3 P_attention + 2 P_feedforward + 5 P_norm).
+    """Eq. transformer-parameters:  V d_model + N (3 P_attn + 2 P_ff + 5 P_norm).
 
-    The encoder and decoder of Vaswani et al. 2017, section 3, N layers each: two feed-forward
-    nets P_feedforward = 2 d_model d_ff + d_ff + d_model, three attentions without biases, five
-    layer normalisations P_norm = 2 d_model, and one embedding of V rows that is used three
-    times. d_v is d_model / h, and so is d_k where it is not given. Returns a count of
-    parameters. Raises ValueError where h does not divide d_model.
+    The encoder and decoder of Vaswani et al. 2017, section 3, N layers each: two
+    feed-forward nets P_ff = 2 d_model d_ff + d_ff + d_model, three attentions P_attn
+    without biases, five layer normalisations P_norm = 2 d_model, and one embedding of V
+    rows that is used three times. d_v is d_model / h, and so is d_k where it is not given.
+    Returns a count of parameters. Raises ValueError where h does not divide d_model.
     """
     if d_model % h:
         raise ValueError(f"h is {h}; wanted a divisor of d_model = {d_model}")
-    P_attention = multi_head_parameters(d_model, h, d_k=d_k, d_v=d_model // h, bias=False)
-    P_feedforward = 2 * d_model * d_ff + d_ff + d_model
+    P_attn = multi_head_parameters(d_model, h, d_k=d_k, d_v=d_model // h, bias=False)
+    P_ff = 2 * d_model * d_ff + d_ff + d_model
     P_norm = 2 * d_model
-    return vocabulary * d_model + N * (3 * P_attention + 2 * P_feedforward + 5 * P_norm)
+    return vocabulary * d_model + N * (3 * P_attn + 2 * P_ff + 5 * P_norm)
 
 
 @checked
 def head_for_weights(A: Weights, d_k: int) -> tuple[Queries, Keys]:
-    """Eq. head-for-weights:  Q Kᵀ / √d_k = U_d Σ_d V_dᵀ,  where U Σ Vᵀ = ln A − row means.
+    """Eq. head-for-weights:  Q Kᵀ / √d_k = U_d Σ_d V_dᵀ,  U Σ Vᵀ = ln A − row means.
 
-    The head of width d_k whose scores come closest to ln A, a constant per row left free: the
-    first d_k terms of the singular value decomposition. Exact where ln A − row means has rank
-    d_k or less, so always where d_k ≥ m − 1. A (…, n, m) gives Q (…, n, d_k), K (…, m, d_k).
+    The head of width d_k whose scores come closest to ln A, a constant per row left free:
+    the first d_k terms of the singular value decomposition. Exact where ln A − row means
+    has rank d_k or less, so always where d_k ≥ m − 1. A (…, n, m) gives Q (…, n, d_k) and
+    K (…, m, d_k).
     Raises ValueError where A is not positive, or d_k is not between 1 and min(n, m).
     Source: Eckart & Young 1936; the bottleneck, Bhojanapalli et al. 2020.
     """

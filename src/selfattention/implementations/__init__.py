@@ -1,0 +1,38 @@
+"""The same attention, computed many ways: every module here keeps `contract`.
+
+`IMPLEMENTATIONS` lists them by name. Nothing heavy is loaded until one is asked for:
+
+>>> attention = IMPLEMENTATIONS["numpy_direct"].load().attention
+"""
+
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+
+
+@dataclass(frozen=True)
+class Implementation:
+    """One module of this folder: what it needs to run, and on which arrays it works."""
+
+    name: str
+    library: str  # of the arrays it takes: numpy or torch
+    device: str = "cpu"
+
+    def why_not(self):
+        """Why it cannot run here, in words; None where it can."""
+        if find_spec(self.library) is None:
+            return f"{self.library} is not installed"
+        if self.device == "cuda" and not import_module("torch").cuda.is_available():
+            return "no CUDA device"
+        return None
+
+    def load(self):
+        """The module, with `attention` and `attention_backward`."""
+        return import_module(f"selfattention.implementations.{self.name}")
+
+
+IMPLEMENTATIONS = {
+    "numpy_direct": Implementation("numpy_direct", "numpy"),
+    "torch_direct": Implementation("torch_direct", "torch"),
+    "torch_direct_cuda": Implementation("torch_direct", "torch", device="cuda"),
+}

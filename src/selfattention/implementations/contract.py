@@ -1,0 +1,189 @@
+"""One contract, computed many ways: what every implementation takes, promises and refuses.
+
+    attention(Q, K, V, *, mask=None, bias=None, scale=None) -> (O, L)
+    attention_backward(dO, Q, K, V, O, L, *, mask=None, bias=None, scale=None) -> (dQ, dK, dV)
+
+Q (…, h, n, d_k), K (…, g, m, d_k), V (…, g, m, d_v); g divides h, and head i reads the keys of
+group i // (h / g), without a copy of K or V. `mask` is a rule of `selfattention.masks` or a boolean
+array (…, h, n, m), True = may see; `bias` (…, h, n, m) is added to the scaled scores; `scale` is
+d_k**-0.5 where it is not given. O (…, h, n, d_v) is the output, L (…, h, n) the log-sum-exp of each
+row of scores. O has the dtype of Q, K and V; half precisions
+accumulate in float32, and L stays there.
+
+A row that may see nothing gives 0 in O, −inf in L and zero gradients. NaN or infinity in a slot that
+nobody may see reaches nothing; a query that may see one, or holds one, gets NaN.
+
+The two decorators below do all of that which is the same for everyone: they check, bring every
+call to one form, and keep what is not finite away from the arithmetic. What is left to an
+implementation is the arithmetic: finite Q (b, h, n, d_k), K (b, g, m, d_k), V (b, g, m, d_v) of one
+dtype, a rule, a bias or None, a scale.
+"""
+
+import math
+import sys
+from functools import wraps
+
+import numpy as np
+
+from selfattention.masks import Rule, Table, everybody
+
+
+def forward(function):
+    """Let `function(Q, K, V, rule, bias, scale) -> (O, L)`, on the one form, keep the contract."""
+
+    @wraps(function)
+    def attention(Q, K, V, *, mask=None, bias=None, scale=None):
+        form = _Form(Q, K, V, mask, bias, scale)
+        arrays, poisoned = form.clean(Q, K, V)
+        O, L = function(*arrays, form.rule, form.bias, form.scale)
+        if poisoned is not None:
+            O = form.xp.where(poisoned[..., None], np.nan, O)
+            L = form.xp.where(poisoned, np.nan, L)
+        return _cast(O.reshape(*Q.shape[:-1], V.shape[-1]), Q.dtype), L.reshape(Q.shape[:-1])
+
+    return attention
+
+
+def backward(function):
+    """Let `function(dO, Q, K, V, O, L, rule, bias, scale) -> (dQ, dK, dV)` keep the contract."""
+
+    @wraps(function)
+    def attention_backward(dO, Q, K, V, O, L, *, mask=None, bias=None, scale=None):
+        form = _Form(Q, K, V, mask, bias, scale)
+        arrays, poisoned = form.clean(Q, K, V)
+        dO, O, L = form.fold(dO), form.fold(O), form.fold(L[..., None])[..., 0]
+        if poisoned is not None:  # NaN has no slope: such a row sends nothing back
+            dO, O = (form.xp.where(poisoned[..., None], 0, array) for array in (dO, O))
+            L = form.xp.where(poisoned, -np.inf, L)
+        gradients = function(dO, *arrays, O, L, form.rule, form.bias, form.scale)
+        return tuple(
+            _cast(gradient.reshape(array.shape), array.dtype)
+            for gradient, array in zip(gradients, (Q, K, V), strict=True)
+        )
+
+    return attention_backward
+
+
+class _Form:
+    """The one form of a call: checked, and its leading axes folded into one batch axis."""
+
+    def __init__(self, Q, K, V, mask, bias, scale):
+        self.xp = _library(Q=Q, K=K, V=V)
+        _check_axes(Q, K, V)
+        self.h, self.n, d_k = (1, *Q.shape)[-3:]
+        self.g, self.m = (1, *K.shape)[-3:-1]
+        self.batch = Q.shape[:-3]
+        self.scale = d_k**-0.5 if scale is None else _finite_number("scale", scale)
+        self.bias = None if bias is None else self._scores_like("bias", bias, "floats")
+        self.rule = self._rule(mask)
+
+    def fold(self, array):
+        """(…, h, n, d) as (b, h, n, d), in the dtype that sums are taken in."""
+        heads = (1, *array.shape)[-3]
+        folded = array.reshape(math.prod(self.batch), heads, *array.shape[-2:])
+        return _cast(folded, _accumulator(array.dtype, self.xp))
+
+    def clean(self, *arrays):
+        """Q, K, V folded, 0 for whatever is not finite; and the rows that may see such, or None."""
+        arrays = [self.fold(array) for array in arrays]
+        finite = [self.xp.isfinite(array) for array in arrays]
+        if all(bool(good.all()) for good in finite):
+            return arrays, None
+        bad_query, bad_key, bad_value = (~good.all(-1) for good in finite)
+        group = np.arange(self.h) // (self.h // self.g)  # the group that each head reads
+        visible = self.xp.asarray(self.rule.tile(range(self.n), range(self.m)))
+        bad = bad_query[..., None] | (bad_key | bad_value)[:, group, None, :]
+        zeroed = [self.xp.where(good, array, 0) for good, array in zip(finite, arrays, strict=True)]
+        return zeroed, (visible & bad).any(-1)
+
+    def _rule(self, mask):
+        if mask is None:
+            return everybody
+        if not isinstance(mask, Rule):
+            return Table(self._scores_like("mask", mask, "booleans, True = may see"))
+        try:  # one look at the last query and the last key: does the rule reach so far?
+            corner = mask(np.array([[max(self.n - 1, 0)]]), np.array([max(self.m - 1, 0)]))
+        except IndexError as error:
+            raise ValueError(f"mask ends before query {self.n - 1} or key {self.m - 1}: {error}") from None
+        batch = corner.shape[0] if corner.ndim > 2 else 1
+        if batch not in (1, math.prod(self.batch)):
+            raise ValueError(f"mask speaks of a batch of {batch}; wanted {math.prod(self.batch)}")
+        return mask
+
+    def _scores_like(self, name, array, wanted):
+        """An array that broadcasts to the scores (…, h, n, m), with its batch axes folded into one."""
+        kind = "b" if name == "mask" else "f"
+        if not hasattr(array, "dtype") or not hasattr(array, "shape"):
+            raise TypeError(f"{name} is a {type(array).__name__}; wanted an array of {wanted}")
+        if _kind(array.dtype) != kind:
+            raise TypeError(f"{name} has dtype {array.dtype}; wanted {wanted}")
+        array = self.xp.asarray(array)
+        full = (*self.batch, self.h, self.n, self.m)
+        shape = (1,) * (len(full) - len(array.shape)) + tuple(array.shape)
+        if len(shape) > len(full) or any(a not in (1, b) for a, b in zip(shape, full, strict=True)):
+            raise ValueError(f"{name} has shape {tuple(array.shape)}; wanted one that broadcasts to {full}")
+        if shape[-2:] != full[-2:]:
+            array = self.xp.broadcast_to(array, (*array.shape[:-2], *full[-2:]))
+        if all(axis == 1 for axis in shape[:-3]):
+            return array.reshape(1, *shape[-3:-2], *full[-2:])
+        array = self.xp.broadcast_to(array, (*self.batch, shape[-3], *full[-2:]))
+        return array.reshape(-1, shape[-3], *full[-2:])
+
+
+def _library(**arrays):
+    """NumPy or torch, whichever the three arrays come from; one dtype, and a float."""
+    torch = sys.modules.get("torch")  # whoever brings a tensor has loaded it
+    dtype = arrays["Q"].dtype if hasattr(arrays["Q"], "dtype") else None
+    for name, array in arrays.items():
+        if not isinstance(array, np.ndarray) and not (torch and isinstance(array, torch.Tensor)):
+            raise TypeError(f"{name} is a {type(array).__name__}; wanted a NumPy array or a torch tensor")
+        if type(array) is not type(arrays["Q"]):
+            raise TypeError(f"{name} is a {type(array).__name__}, Q a {type(arrays['Q']).__name__}")
+        if _kind(array.dtype) != "f":
+            raise TypeError(f"{name} has dtype {array.dtype}; wanted floats")
+        if array.dtype != dtype:
+            raise TypeError(f"{name} has dtype {array.dtype}; wanted that of Q, {dtype}")
+    return np if isinstance(arrays["Q"], np.ndarray) else torch
+
+
+def _check_axes(Q, K, V):
+    for name, array, axes in ("Q", Q, "h, n, d_k"), ("K", K, "g, m, d_k"), ("V", V, "g, m, d_v"):
+        if array.ndim < 2 or array.ndim != Q.ndim or array.shape[:-3] != Q.shape[:-3]:
+            raise ValueError(
+                f"{name} has shape {tuple(array.shape)}; wanted (…, {axes}), … as in Q {tuple(Q.shape)}"
+            )
+    if K.shape[-1] != Q.shape[-1]:
+        raise ValueError(f"K has width {K.shape[-1]}; wanted that of Q, {Q.shape[-1]}")
+    if V.shape[:-1] != K.shape[:-1]:
+        raise ValueError(
+            f"V has shape {tuple(V.shape)}; wanted the groups and keys of K, {tuple(K.shape[:-1])}"
+        )
+    h, g = (1, *Q.shape)[-3], (1, *K.shape)[-3]
+    if g == 0 or h % g:
+        raise ValueError(f"K has {g} heads; wanted a divisor of the {h} heads of Q")
+
+
+def _finite_number(name, value):
+    if not isinstance(value, int | float | np.floating) or not math.isfinite(value):
+        raise ValueError(f"{name} is {value!r}; wanted a finite number")
+    return float(value)
+
+
+def _kind(dtype):
+    """'f' for floats and 'b' for booleans, of either library."""
+    name = str(dtype).removeprefix("torch.")
+    return "f" if "float" in name else "b" if name == "bool" else "other"
+
+
+def _accumulator(dtype, xp):
+    return xp.float32 if str(dtype).removeprefix("torch.") in ("float16", "bfloat16") else dtype
+
+
+def _cast(array, dtype):
+    return (
+        array
+        if array.dtype == dtype
+        else array.astype(dtype)
+        if isinstance(array, np.ndarray)
+        else array.to(dtype)
+    )

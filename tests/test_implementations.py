@@ -1,0 +1,342 @@
+"""One contract × every implementation × every case. What is demanded stands in `oracle.py`."""
+
+import functools
+
+import numpy as np
+import oracle
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from oracle import Case
+
+from selfattention import masks
+from selfattention.implementations import IMPLEMENTATIONS
+
+CASES = [
+    Case(),
+    Case(n=1, m=1, d_k=1, d_v=1),
+    Case(n=1, m=13, mask="bottom_right"),
+    Case(n=97, m=97, mask="causal"),
+    Case(b=1, h=2, g=1, n=113, m=203, d_k=17, d_v=5, mask="bottom_right"),
+    Case(b=1, h=1, g=1, n=1023, m=1024, d_k=16, d_v=16, mask="causal"),
+    Case(g=2, mask="window", n=11, m=11),
+    Case(g=1, mask="prefix", n=11, m=13),
+    Case(g=3, mask="padding", bias=True),
+    Case(mask="documents", n=11, m=11),
+    Case(mask="nobody"),
+    Case(g=2, mask="array", bias=True),
+    Case(mask="causal", n=97, m=97, stretch=30),
+    Case(n=0),
+    Case(m=0),
+]
+NAMES = ["O", "L", "dQ", "dK", "dV"]
+
+
+@pytest.fixture(params=IMPLEMENTATIONS.values(), ids=IMPLEMENTATIONS)
+def implementation(request):
+    """Every implementation is always collected; one that cannot run here says why."""
+    if why := request.param.why_not():
+        pytest.skip(why)
+    return request.param
+
+
+@functools.cache
+def expected(case, dtype):
+    return oracle.answers(case, dtype)
+
+
+def arrays_for(implementation, *arrays, dtype):
+    """Float64 arrays as the implementation takes them."""
+    tensors = [
+        None if x is None else torch.tensor(x, dtype=dtype, device=implementation.device) for x in arrays
+    ]
+    return (
+        [None if x is None else x.numpy() for x in tensors] if implementation.library == "numpy" else tensors
+    )
+
+
+def as_float64(x):
+    return (
+        x.detach().to("cpu", torch.float64).numpy() if isinstance(x, torch.Tensor) else x.astype(np.float64)
+    )
+
+
+def answers(implementation, case, dtype):
+    """O, L, dQ, dK, dV as the implementation gives them."""
+    module = implementation.load() if hasattr(implementation, "load") else implementation
+    Q, K, V, dO, bias = arrays_for(implementation, *case.inputs(), dtype=dtype)
+    options = {"mask": case.rule(), "bias": bias}
+    O, L = module.attention(Q, K, V, **options)
+    gradients = module.attention_backward(dO, Q, K, V, O, L, **options)
+    assert str(O.dtype).endswith(str(dtype).removeprefix("torch."))
+    return [as_float64(x) for x in (O, L, *gradients)]
+
+
+def assert_within_budget(given, case, dtype):
+    """At most twice the error of the formula in the same dtype, plus what rounding a score costs.
+
+    A score s is only known to eps·|s|, and its weight to the same relative error, in whatever
+    order the terms of s are summed; the backward pass meets that error again in exp(s − L).
+    """
+    floor = 4 * torch.finfo(dtype).eps * max(1, oracle.largest_score(case))
+    exact, direct = expected(case, torch.float64), expected(case, dtype)
+    for name, ours, theirs, truth in zip(NAMES, given, direct, exact, strict=True):
+        assert ours.shape == truth.shape, name
+        finite = np.isfinite(truth)
+        np.testing.assert_array_equal(ours[~finite], truth[~finite], err_msg=name)  # −inf in L
+        ours, theirs, truth = ours[finite], theirs[finite], truth[finite]
+        largest = np.abs(truth).max(initial=0)
+        budget = 2 * np.abs(theirs - truth).max(initial=0) + floor * largest
+        assert np.abs(ours - truth).max(initial=0) <= budget, name
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_output_and_gradients_are_the_formulas(implementation, case, dtype):
+    assert_within_budget(answers(implementation, case, dtype), case, dtype)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("case", CASES[:5], ids=str)
+def test_half_precisions_accumulate_in_float32(implementation, case, dtype):
+    """The output is no worse than the formula in half precision; NumPy has no bfloat16."""
+    if implementation.library == "numpy" and dtype == torch.bfloat16:
+        pytest.skip("NumPy has no bfloat16")
+    assert_within_budget(answers(implementation, case, dtype), case, dtype)
+
+
+rules = st.recursive(
+    st.one_of(
+        st.just((masks.causal, lambda i, j: j <= i)),
+        st.integers(1, 5).map(lambda w: (masks.window(w), lambda i, j: abs(i - j) < w)),
+        st.integers(0, 7).map(lambda p: (masks.prefix(p), lambda i, j: j < p)),
+    ),
+    lambda children: st.one_of(
+        st.tuples(children, children).map(
+            lambda ab: (ab[0][0] & ab[1][0], lambda i, j: ab[0][1](i, j) and ab[1][1](i, j))
+        ),
+        st.tuples(children, children).map(
+            lambda ab: (ab[0][0] | ab[1][0], lambda i, j: ab[0][1](i, j) or ab[1][1](i, j))
+        ),
+        children.map(lambda a: (~a[0], lambda i, j: not a[1](i, j))),
+    ),
+    max_leaves=5,
+)
+
+
+@pytest.mark.parametrize("name", [name for name, i in IMPLEMENTATIONS.items() if i.device == "cpu"])
+@settings(max_examples=200, deadline=None)
+@given(st.integers(1, 3), st.sampled_from([1, 2, 3]), st.integers(1, 12), st.integers(1, 12), rules)
+def test_random_shapes_groups_and_rules(name, g, r, n, m, rule):
+    """Two hundred random calls: groups, ragged sizes, expressions of rules."""
+    implementation = IMPLEMENTATIONS[name]
+    rng = np.random.default_rng(0)
+    Q, K, V = rng.normal(size=(1, g * r, n, 2)), rng.normal(size=(1, g, m, 2)), rng.normal(size=(1, g, m, 3))
+    visible = np.array([[rule[1](i, j) for j in range(m)] for i in range(n)])
+    O, L = implementation.load().attention(
+        *arrays_for(implementation, Q, K, V, dtype=torch.float64), mask=rule[0]
+    )
+    exact = oracle.attention(*map(torch.from_numpy, (Q, K, V, visible)), None)
+    np.testing.assert_allclose(as_float64(O), exact[0], atol=1e-13)
+    np.testing.assert_allclose(as_float64(L), exact[1], atol=1e-13)
+
+
+def test_a_masked_slot_may_hold_anything(implementation):
+    """NaN and infinity in keys that nobody sees change no bit of the output or of the gradients."""
+    Q, K, V, dO, _ = Case(n=7, g=2).inputs()
+    clean, poisoned = (K, V), (K.copy(), V.copy())
+    poisoned[0][:, :, 5], poisoned[1][:, :, 5:, 0] = np.nan, np.inf
+    results = []
+    for K, V in clean, poisoned:
+        Q_, K_, V_, dO_ = arrays_for(implementation, Q, K, V, dO, dtype=torch.float64)
+        module, options = implementation.load(), {"mask": masks.causal & masks.prefix(5)}
+        O, L = module.attention(Q_, K_, V_, **options)
+        dQ, dK, dV = module.attention_backward(dO_, Q_, K_, V_, O, L, **options)
+        results.append([as_float64(x) for x in (O, L, dQ, dK[:, :, :5], dV[:, :, :5])])
+    for name, a, b in zip(NAMES, *results, strict=True):
+        np.testing.assert_array_equal(a, b, err_msg=name)
+
+
+def test_a_visible_nan_reaches_only_those_who_see_it(implementation):
+    Q, K, V, _, _ = Case(n=7).inputs()
+    K[:, :, 3] = np.nan
+    O, _ = implementation.load().attention(
+        *arrays_for(implementation, Q, K, V, dtype=torch.float64), mask=masks.causal
+    )
+    spoilt = np.isnan(as_float64(O)).all(-1)
+    assert (spoilt == (np.arange(7) >= 3)).all()
+
+
+def test_leading_axes_and_single_heads(implementation):
+    """(2, 3, h, n, d) is six times (h, n, d), and (n, d) is one head."""
+    Q, K, V, _, _ = Case(b=6).inputs()
+    attention = implementation.load().attention
+    Q, K, V = arrays_for(implementation, Q, K, V, dtype=torch.float64)
+    O, L = attention(Q, K, V)
+    folded, _ = attention(*(x.reshape(2, 3, *x.shape[1:]) for x in (Q, K, V)))
+    np.testing.assert_array_equal(as_float64(folded).reshape(O.shape), as_float64(O))
+    single, single_L = attention(Q[4, 5], K[4, 5], V[4, 5])
+    np.testing.assert_allclose(as_float64(single), as_float64(O)[4, 5], rtol=1e-12)
+    np.testing.assert_allclose(as_float64(single_L), as_float64(L)[4, 5], rtol=1e-12)
+
+
+def test_a_prefix_does_not_know_its_future(implementation):
+    """Under a causal mask the first rows are what the first rows alone would give: cache = full."""
+    Q, K, V, _, _ = Case(n=7).inputs()
+    attention = implementation.load().attention
+    Q, K, V = arrays_for(implementation, Q, K, V, dtype=torch.float64)
+    whole, _ = attention(Q, K, V, mask=masks.causal)
+    for t in range(1, 8):
+        first, _ = attention(Q[:, :, :t], K[:, :, :t], V[:, :, :t], mask=masks.causal)
+        np.testing.assert_allclose(as_float64(first), as_float64(whole)[:, :, :t], rtol=1e-12, atol=1e-14)
+        last, _ = attention(
+            Q[:, :, t - 1 : t], K[:, :, :t], V[:, :, :t], mask=masks.bottom_right(masks.causal, 1, t)
+        )
+        np.testing.assert_allclose(
+            as_float64(last), as_float64(whole)[:, :, t - 1 : t], rtol=1e-12, atol=1e-14
+        )
+
+
+def test_arguments_are_left_alone(implementation):
+    case = Case(mask="padding", bias=True)
+    Q, K, V, dO, bias = arrays_for(implementation, *case.inputs(), dtype=torch.float64)
+    before = [as_float64(x).copy() for x in (Q, K, V, dO, bias)]
+    module = implementation.load()
+    O, L = module.attention(Q, K, V, mask=case.rule(), bias=bias)
+    module.attention_backward(dO, Q, K, V, O, L, mask=case.rule(), bias=bias)
+    for x, y in zip((Q, K, V, dO, bias), before, strict=True):
+        np.testing.assert_array_equal(as_float64(x), y)
+
+
+WRONG = {
+    "Q is a list": (lambda Q, K, V: ((Q.tolist(), K, V), {}), TypeError, "Q is a list"),
+    "integers": (
+        lambda Q, K, V: ((Q, K, V.round().astype(int)), {}),
+        TypeError,
+        "V has dtype int64; wanted floats",
+    ),
+    "two dtypes": (
+        lambda Q, K, V: ((Q, K.astype("f4"), V), {}),
+        TypeError,
+        "K has dtype float32; wanted that of Q",
+    ),
+    "widths": (lambda Q, K, V: ((Q, K[..., :2], V), {}), ValueError, "K has width 2; wanted that of Q, 3"),
+    "keys": (lambda Q, K, V: ((Q, K, V[..., :6, :]), {}), ValueError, "V has shape"),
+    "groups": (
+        lambda Q, K, V: ((Q, K[:, :4], V[:, :4]), {}),
+        ValueError,
+        "K has 4 heads; wanted a divisor of the 6",
+    ),
+    "float mask": (
+        lambda Q, K, V: ((Q, K, V), {"mask": np.ones((5, 7))}),
+        TypeError,
+        "mask has dtype float64",
+    ),
+    "mask axes": (lambda Q, K, V: ((Q, K, V), {"mask": np.ones((7, 5), bool)}), ValueError, "mask has shape"),
+    "mask batch": (
+        lambda Q, K, V: ((Q, K, V), {"mask": masks.padding([1, 2, 3])}),
+        ValueError,
+        "a batch of 3; wanted 2",
+    ),
+    "mask reach": (
+        lambda Q, K, V: ((Q, K, V), {"mask": masks.documents(range(6))}),
+        ValueError,
+        "mask ends before",
+    ),
+    "boolean bias": (
+        lambda Q, K, V: ((Q, K, V), {"bias": np.ones((5, 7), bool)}),
+        TypeError,
+        "bias has dtype bool",
+    ),
+    "scale": (
+        lambda Q, K, V: ((Q, K, V), {"scale": np.nan}),
+        ValueError,
+        "scale is nan; wanted a finite number",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_wrong_argument_is_named(name):
+    change, error, message = WRONG[name]
+    arguments, options = change(*Case().inputs()[:3])
+    with pytest.raises(error, match=message):
+        IMPLEMENTATIONS["numpy_direct"].load().attention(*arguments, **options)
+
+
+@pytest.mark.parametrize("mask", ["none", "causal", "padding"])
+def test_torch_agrees_with_scaled_dot_product_attention(mask):
+    """Output and gradients through autograd, against PyTorch's own function."""
+    case = Case(n=7, mask=mask)
+    leaves = [torch.tensor(x, requires_grad=True) for x in case.inputs()[:3]]
+    visible = torch.from_numpy(case.visible())
+    some = visible.any(-1, keepdim=True)  # PyTorch leaves rows that see nothing to taste
+    theirs = torch.nn.functional.scaled_dot_product_attention(*leaves, attn_mask=visible | ~some)
+    ours, _ = IMPLEMENTATIONS["torch_direct"].load().attention(*leaves, mask=case.rule())
+    dO = torch.tensor(case.inputs()[3]) * some
+    torch.testing.assert_close(ours * some, theirs * some, rtol=1e-12, atol=1e-12)
+    for a, b in zip(*(torch.autograd.grad(O, leaves, dO) for O in (ours, theirs)), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-12)
+
+
+def test_torch_gradients_by_finite_differences():
+    leaves = [torch.tensor(x, requires_grad=True) for x in Case(b=1, h=2, g=1, n=3, m=5).inputs()[:3]]
+    attention = IMPLEMENTATIONS["torch_direct"].load().attention
+    assert torch.autograd.gradcheck(lambda *qkv: attention(*qkv, mask=masks.prefix(4)), leaves)
+
+
+# The suite itself: each planted mistake must fail some case.
+def planted(name):
+    """A wrong implementation, made from the oracle by one change of its arguments."""
+    visible = {
+        "mask ignored": lambda v: torch.ones_like(v),
+        "mask inverted": lambda v: ~v,
+        "top-left for bottom-right": lambda v: torch.ones_like(v).tril() if v.shape[-1] != v.shape[-2] else v,
+    }.get(name, lambda v: v)
+    scale = {"no scale": lambda d: 1.0, "scale by d_k": lambda d: 1 / d}.get(name, lambda d: d**-0.5)
+
+    def forward_and_backward(case):
+        Q, K, V, dO, bias = (None if x is None else torch.tensor(x) for x in case.inputs())
+        if name == "groups tiled" and K.shape[1] not in (1, Q.shape[1]):
+            K, V = (x.repeat(1, Q.shape[1] // K.shape[1], 1, 1) for x in (K, V))
+        if name == "bias forgotten":
+            bias = None
+        leaves = [x.requires_grad_() for x in (Q, K, V)]
+        O, L = oracle.attention(*leaves, visible(torch.from_numpy(case.visible())), bias, scale(case.d_k))
+        gradients = torch.autograd.grad(O, leaves, dO * (0.5 if name == "half the gradient" else 1))
+        if name == "base-2 log-sum-exp":
+            L = L / np.log(2)
+        return [x.detach().numpy() for x in (O, L, *gradients)]
+
+    return forward_and_backward
+
+
+MISTAKES = [
+    "no scale",
+    "scale by d_k",
+    "mask ignored",
+    "mask inverted",
+    "top-left for bottom-right",
+    "groups tiled",
+    "bias forgotten",
+    "half the gradient",
+    "base-2 log-sum-exp",
+]
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_the_suite_rejects_a_planted_mistake(name):
+    small = [case for case in CASES if case.n * case.m < 1e5]
+
+    def passes(case):
+        try:
+            assert_within_budget(planted(name)(case), case, torch.float64)
+        except AssertionError:
+            return False
+        return True
+
+    assert not all(passes(case) for case in small)
+    correct = planted("nothing wrong")
+    for case in small:
+        assert_within_budget(correct(case), case, torch.float64)
