@@ -1,7 +1,9 @@
 """Equation ⇔ function ⇔ test, in both directions, read from the sources."""
 
+import re
+
 import pytest
-from links import chapters, snake
+from links import ROOT, chapters, snake
 
 CHAPTERS = chapters()
 
@@ -10,19 +12,10 @@ def by_word(function):
     return pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda c: c.word)(function)
 
 
-def test_nine_chapters_are_numbered_in_order():
-    words = [
-        "formula",
-        "projections",
-        "scores",
-        "scaling",
-        "softmax",
-        "context",
-        "output",
-        "heads",
-        "trained",
-    ]
-    assert [c.notebook for c in CHAPTERS] == [f"{i:02}_{word}" for i, word in enumerate(words, start=1)]
+def test_chapters_are_numbered_without_gaps_and_stand_in_the_table_of_contents():
+    assert [c.notebook[:3] for c in CHAPTERS] == [f"{i:02}_" for i in range(1, len(CHAPTERS) + 1)]
+    contents = (ROOT / "_toc.yml").read_text(encoding="utf-8")
+    assert re.findall(r"notebooks/(\w+)", contents) == [c.notebook for c in CHAPTERS]
 
 
 @by_word

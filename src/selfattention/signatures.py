@@ -19,8 +19,8 @@ def checked(formula):
 
     Raises `TypeError` for what is not a float array, `ValueError` for axes that do not fit and
     for NaN or infinity; the message names the argument, says what came and what is wanted.
-    Two letters have a rule of their own: `S` may hold −inf, a key that the query may not see;
-    `memory`, where it is left out, is `X`.
+    Some letters have a rule of their own: `S` may hold −inf, a key that the query may not see,
+    and so may `c` and `L`, of a row that sees none; `memory`, where it is left out, is `X`.
     """
     form = signature(formula)
     arrays = {name: kind for name, p in form.parameters.items() if (kind := _array_kind(p.annotation))}
@@ -28,20 +28,19 @@ def checked(formula):
     returned = get_args(form.return_annotation) or (form.return_annotation,)
 
     @wraps(formula)
-    @jaxtyped(typechecker=None)  # one scope, in which n, m, d_k … keep their values
     def call(*args, **kwargs):
         given = form.bind(*args, **kwargs).arguments
         axes_so_far = []
-        for name in reading_order:
-            array = given["X"] if name == "memory" and given.get(name) is None else given[name]
-            _check_numbers(name, array, arrays[name])
-            _check_axes(name, array, arrays[name], axes_so_far)
-            axes_so_far.append(f"{name} ({_axes(arrays[name])}) is {array.shape}")
-        result = formula(*args, **kwargs)
-        for value, kind in zip(result if isinstance(result, tuple) else (result,), returned, strict=True):
-            assert isinstance(np.asarray(value), kind), (
-                f"{formula.__name__} gave {value.shape}, not ({_axes(kind)})"
-            )
+        with jaxtyped("context"):  # one scope, in which n, m, d_k … keep their values
+            for name in reading_order:
+                array = given["X"] if name == "memory" and given.get(name) is None else given[name]
+                _check_numbers(name, array, arrays[name])
+                _check_axes(name, array, arrays[name], axes_so_far)
+                axes_so_far.append(f"{name} ({_axes(arrays[name])}) is {array.shape}")
+            result = formula(*args, **kwargs)
+            for value, kind in zip(result if isinstance(result, tuple) else (result,), returned, strict=True):
+                came = np.asarray(value)
+                assert isinstance(came, kind), f"{formula.__name__} gave {came.shape}, not ({_axes(kind)})"
         return result
 
     return call
@@ -66,7 +65,7 @@ def _check_numbers(name, array, kind):
     if array.dtype.kind != letter:
         cast = f": {name}.astype(np.float64)" if wanted == "floats" else ""
         raise TypeError(f"{name} has dtype {array.dtype}; wanted {wanted}{cast}")
-    may_be_minus_infinity = name == "S"
+    may_be_minus_infinity = name.partition("_")[0] in ("S", "c", "L")  # c_1 is a c
     bad = np.isnan(array) | np.isposinf(array) if may_be_minus_infinity else ~np.isfinite(array)
     if bad.any():
         where = tuple(int(i) for i in np.argwhere(bad)[0])

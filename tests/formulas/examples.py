@@ -1,10 +1,12 @@
 """One example call per formula, for what all formulas must do: see test_all_formulas.py.
 
 Axes are distinct primes. `data` are the arguments that may carry leading axes together; the
-others are weights and plain numbers, the same for a whole batch.
+others are weights, and what is no array of floats, the same for a whole batch.
 """
 
 from dataclasses import dataclass, field
+
+import numpy as np
 
 from selfattention import formulas
 
@@ -14,7 +16,7 @@ class Example:
     function: str
     data: dict[str, tuple[int, ...]]  # argument -> its shape, without leading axes
     weights: dict[str, tuple[int, ...]] = field(default_factory=dict)
-    numbers: dict[str, object] = field(default_factory=dict)
+    others: dict[str, object] = field(default_factory=dict)
 
     def arguments(self, rng, dtype, leading=()):
         """Random arguments; read-only, so that a function that changes one is found out."""
@@ -23,7 +25,7 @@ class Example:
         arrays = {name: array.astype(dtype) for name, array in (data | weights).items()}
         for array in arrays.values():
             array.flags.writeable = False
-        return arrays | self.numbers
+        return arrays | self.others
 
     def __call__(self, arguments):
         return getattr(formulas, self.function)(**arguments)
@@ -33,6 +35,14 @@ QKV = {"Q": (5, 3), "K": (7, 3), "V": (7, 11)}
 PROJECTIONS = {"W_Q": (13, 3), "W_K": (17, 3), "W_V": (17, 11)}
 SEQUENCES = {"X": (5, 13), "memory": (7, 17)}
 HEADS = {"W_Q": (13, 6), "W_K": (17, 6), "W_V": (17, 22), "W_O": (22, 13)}
+NORM_1, NORM_2 = {"g_1": (13,), "b_1": (13,)}, {"g_2": (13,), "b_2": (13,)}
+LAYER = {"W_Q": (14, 6), "W_K": (14, 6), "W_V": (14, 22), "W_O": (23, 13), **NORM_1}
+LAYER |= {"W_1": (14, 17), "W_2": (18, 13), **NORM_2}
+ENCODER = {"g_E": (7,), "b_E": (7,), "W_E": (8, 13), **LAYER}
+PREDICTOR = {"T": (11, 7), "W_M": (14, 7), "g_M": (7,), "b_M": (7,), "b_T": (11,)}
+BACKWARD = {"W_Q": (13, 3), "W_K": (13, 3), "W_V": (13, 11), "W_O": (11, 13)}
+VISIBLE = {"visible": np.tri(5, 7, 3, dtype=bool)}
+PLACES = {"positions": np.arange(5)}
 
 EXAMPLES = [
     Example("attention", QKV),
@@ -43,9 +53,9 @@ EXAMPLES = [
     Example("cosine_scores", {"Q": (5, 3), "K": (7, 3)}),
     Example("bilinear_scores", {"Q": (5, 3), "K": (7, 11)}, {"W": (3, 11)}),
     Example("additive_scores", {"Q": (5, 3), "K": (7, 11)}, {"W_1": (3, 13), "W_2": (11, 13), "w": (13,)}),
-    Example("gaussian_scores", {"Q": (5, 3), "K": (7, 3)}, numbers={"tau": 1.5}),
-    Example("nadaraya_watson", QKV, numbers={"tau": 1.5}),
-    Example("leave_one_out", {"K": (7, 3), "V": (7, 11)}, numbers={"tau": 1.5}),
+    Example("gaussian_scores", {"Q": (5, 3), "K": (7, 3)}, others={"tau": 1.5}),
+    Example("nadaraya_watson", QKV, others={"tau": 1.5}),
+    Example("leave_one_out", {"K": (7, 3), "V": (7, 11)}, others={"tau": 1.5}),
     Example("scaled_scores", {"Q": (5, 3), "K": (7, 3)}),
     Example("entropy", {"A": (7,)}),
     Example("effective_keys", {"A": (7,)}),
@@ -54,10 +64,40 @@ EXAMPLES = [
     Example("softmax_jacobian", {"A": (7,)}),
     Example("weighted_sum", {"A": (5, 7), "V": (7, 11)}),
     Example("output_projection", {"O": (5, 11)}, {"W_O": (11, 13)}),
-    Example("split_heads", {"Q": (5, 22)}, numbers={"h": 2}),
+    Example("split_heads", {"Q": (5, 22)}, others={"h": 2}),
     Example("concat_heads", {"H": (2, 5, 11)}),
-    Example("head_for_weights", {"A": (5, 7)}, numbers={"d_k": 2}),
+    Example("head_for_weights", {"A": (5, 7)}, others={"d_k": 2}),
     Example("multi_head_attention", SEQUENCES, HEADS, {"h": 2}),
+    Example("layer_norm", {"X": (5, 13)}, {"g": (13,), "b": (13,)}),
+    Example("gelu", {"X": (5, 3)}),
+    Example("feed_forward", {"X": (5, 13)}, {"W_1": (14, 17), "W_2": (18, 13)}),
+    Example("attend_by_head", {"Q": (5, 6), "K": (7, 6), "V": (7, 22)}, others={"h": 2}),
+    Example("encoder_layer", {"X": (5, 13)}, LAYER, {"h": 2}),
+    Example("encoder", {"E": (5, 7)}, ENCODER, {"h": 2, "depth": 3}),
+    Example("token_scores", {"X": (5, 13)}, PREDICTOR),
+    Example("masked_scores", {"S": (5, 7)}, others=VISIBLE),
+    Example("masked_attention", QKV, others=VISIBLE),
+    Example("rotary", {"Q": (5, 6)}, others=PLACES),
+    Example("rotary_halves", {"Q": (5, 6)}, others=PLACES),
+    Example("product_backward", {"dM": (5, 3), "B": (5, 11), "C": (11, 3)}),
+    Example("weighted_covariance", {"A": (5, 7), "V": (7, 11), "K": (7, 3)}),
+    Example("query_derivative", QKV),
+    Example("softmax_backward", {"dA": (7,), "A": (7,)}),
+    Example("attention_backward", {"dO": (5, 11), **QKV}),
+    Example("self_attention_backward", {"dY": (5, 13), "X": (5, 13)}, BACKWARD),
+    Example("group_sum", {"dK": (6, 7, 3)}, others={"g": 2}),
 ]
 
-COUNTS = {"attention_flops", "multi_head_parameters", "score_variance", "transformer_parameters"}  # functions of whole numbers
+# Functions of whole numbers, of positions, or of a function: nothing here can be asked of them.
+NOT_OF_FLOATS = {
+    "alibi",
+    "alibi_slopes",
+    "attention_flops",
+    "central_difference",
+    "frequencies",
+    "multi_head_parameters",
+    "rotation",
+    "score_variance",
+    "sinusoids",
+    "transformer_parameters",
+}

@@ -135,11 +135,16 @@ def test_self_attention_cross_shapes_that_do_not_compose(Q, K, V):
         attention(np.ones(Q), np.ones(K), np.ones(V))
 
 
-def test_self_attention_agrees_with_torch(rng):
-    """nn.Linear keeps its weight (out, in), the formula (in, out): four transposes."""
-    X, memory = rng.normal(size=(2, 7, 11)), rng.normal(size=(2, 5, 13))
-    W_Q, W_K = rng.normal(size=(11, 3)), rng.normal(size=(13, 3))
-    W_V, W_O = rng.normal(size=(13, 2)), rng.normal(size=(2, 11))
+@pytest.mark.parametrize("lengths", [(7, 5, 11, 13, 3, 2), (3, 3, 3, 3, 3, 3)], ids=["primes", "squares"])
+def test_self_attention_agrees_with_torch(rng, lengths):
+    """nn.Linear keeps its weight (out, in), the formula (in, out): four transposes.
+
+    Square ones too, for a line that transposes only where the shape does not fit.
+    """
+    n, m, d_model, d_memory, d_k, d_v = lengths
+    X, memory = rng.normal(size=(2, n, d_model)), rng.normal(size=(2, m, d_memory))
+    W_Q, W_K = rng.normal(size=(d_model, d_k)), rng.normal(size=(d_memory, d_k))
+    W_V, W_O = rng.normal(size=(d_memory, d_v)), rng.normal(size=(d_v, d_model))
     Q, K, V = (
         functional.linear(torch.from_numpy(source), torch.from_numpy(W.T.copy()))
         for source, W in ((X, W_Q), (memory, W_K), (memory, W_V))

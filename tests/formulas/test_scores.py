@@ -41,6 +41,12 @@ def test_dot_scores_by_hand():
     np.testing.assert_array_equal(dot_scores(QUERY, KEYS), [[5, 10, 6]])
 
 
+def test_dot_scores_rows_are_queries_where_shapes_cannot_tell():
+    """As many keys as queries, and scores that are not symmetric."""
+    Q, K = np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([[5.0, 6.0], [7.0, 8.0]])
+    np.testing.assert_array_equal(dot_scores(Q, K), [[17, 23], [39, 53]])
+
+
 def test_dot_scores_known_answer():
     """Keras, attention_test.py: 0.731 and 0.269, that is e / (1 + e)."""
     A = softmax(dot_scores(KERAS_Q, KERAS_K))
@@ -72,7 +78,7 @@ def test_cosine_scores_by_hand():
 def test_cosine_scores_agree_with_torch(tokens):
     Q, K = map(torch.from_numpy, tokens)
     expected = torch.nn.functional.cosine_similarity(Q[:, :, None], K[:, None], dim=-1)
-    np.testing.assert_allclose(cosine_scores(*tokens), expected, atol=1e-14)
+    np.testing.assert_allclose(cosine_scores(*tokens), expected, rtol=0, atol=1e-14)
 
 
 def test_cosine_scores_norms(tokens, rng):
@@ -117,10 +123,12 @@ def test_bilinear_scores_by_hand():
     np.testing.assert_array_equal(bilinear_scores(QUERY, KEYS, W=turn), [[0, 0, -3]])
 
 
-def test_bilinear_scores_agree_with_torch(rng):
-    Q, K, W = rng.normal(size=(3, 7)), rng.normal(size=(5, 11)), rng.normal(size=(7, 11))
-    pairs = [torch.from_numpy(R.reshape(15, -1)) for R in (Q.repeat(5, axis=0), np.tile(K, (3, 1)))]
-    expected = torch.nn.functional.bilinear(*pairs, torch.from_numpy(W)[None]).reshape(3, 5)
+@pytest.mark.parametrize(("n", "m", "d_q", "d_k"), [(3, 5, 7, 11), (3, 3, 3, 3)])
+def test_bilinear_scores_agree_with_torch(rng, n, m, d_q, d_k):
+    """Squares too, where no shape tells W from its transpose or queries from keys."""
+    Q, K, W = rng.normal(size=(n, d_q)), rng.normal(size=(m, d_k)), rng.normal(size=(d_q, d_k))
+    pairs = [torch.from_numpy(R) for R in (Q.repeat(m, axis=0), np.tile(K, (n, 1)))]
+    expected = torch.nn.functional.bilinear(*pairs, torch.from_numpy(W)[None]).reshape(n, m)
     np.testing.assert_allclose(bilinear_scores(Q, K, W=W), expected, atol=1e-12)
 
 

@@ -21,18 +21,20 @@ ROLES = {
 }
 
 
+NEGATIVE = {"X": "#c9a66b", "Y": "#c9a66b"}  # these roles are grey themselves
 LUMINANCE = np.array([0.2126, 0.7152, 0.0722])  # of red, green and blue: ITU-R BT.709
 
 
 def matrix(ax, M, role, *, title=None, rows="query", columns="key", decimals=2):
     """Draw a small matrix with its numbers in its cells, in the colour of its role.
 
-    Signed matrices run from grey (the most negative) over white (zero) to the role's colour.
+    Signed matrices run from grey (sand for X and Y) at the most negative over white at zero to
+    the role's colour.
     """
     seen = np.where(np.isfinite(M), M, 0)
     signed = (seen < 0).any()
     limit = np.abs(seen).max() or 1
-    stops = ["#8c8c8c", "#ffffff", ROLES[role]] if signed else ["#ffffff", ROLES[role]]
+    stops = [NEGATIVE.get(role, "#8c8c8c"), "#ffffff", ROLES[role]] if signed else ["#ffffff", ROLES[role]]
     cells = ax.imshow(
         M,
         cmap=LinearSegmentedColormap.from_list(role, stops),

@@ -23,7 +23,7 @@ def path_between_values(ax, V, path, stop, stop_label):
         ax.annotate(f"value {j}", v, xytext=(6, 6), textcoords="offset points", color=ROLES["V"])
     for point, label, shift in (
         (path[0], "cold", (0, -14)),
-        (stop, stop_label, (12, 6)),
+        (stop, stop_label, (-15, -12)),
         (path[-1], "hot", (0, 7)),
     ):
         ax.scatter(*point, s=26, color=ROLES["O"], zorder=4)

@@ -44,8 +44,6 @@ def sum_of_blocks(axes, joined, W_O, Y, shares):
     for head, (ax, share) in enumerate(zip(axes[1], shares, strict=False), start=1):
         matrix(ax, share, "O", title=f"share of head {head}", rows="query", columns="", decimals=0)
     matrix(axes[1, 2], sum(shares), "Y", title="their sum", rows="query", columns="", decimals=0)
-    for text in [text for ax in (axes[0, 1], axes[0, 2], axes[1, 2]) for text in ax.texts]:
-        text.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 1})  # legible on dark grey
 
 
 def weights_side_by_side(axes, weights, titles, decimals):

@@ -2,6 +2,16 @@
 
 from selfattention.formulas.context import weighted_sum
 from selfattention.formulas.formula import attention, self_attention
+from selfattention.formulas.gradients import (
+    attention_backward,
+    central_difference,
+    group_sum,
+    product_backward,
+    query_derivative,
+    self_attention_backward,
+    softmax_backward,
+    weighted_covariance,
+)
 from selfattention.formulas.heads import (
     attention_flops,
     concat_heads,
@@ -11,7 +21,17 @@ from selfattention.formulas.heads import (
     split_heads,
     transformer_parameters,
 )
+from selfattention.formulas.masks import masked_attention, masked_scores
 from selfattention.formulas.output import output_projection
+from selfattention.formulas.positions import (
+    alibi,
+    alibi_slopes,
+    frequencies,
+    rotary,
+    rotary_halves,
+    rotation,
+    sinusoids,
+)
 from selfattention.formulas.projections import append_ones, projections
 from selfattention.formulas.scaling import effective_keys, entropy, scaled_scores, score_variance
 from selfattention.formulas.scores import (
@@ -36,11 +56,15 @@ from selfattention.formulas.trained import (
 
 __all__ = [
     "additive_scores",
+    "alibi",
+    "alibi_slopes",
     "append_ones",
     "attend_by_head",
     "attention",
+    "attention_backward",
     "attention_flops",
     "bilinear_scores",
+    "central_difference",
     "concat_heads",
     "cosine_scores",
     "dot_scores",
@@ -49,24 +73,37 @@ __all__ = [
     "encoder_layer",
     "entropy",
     "feed_forward",
+    "frequencies",
     "gaussian_scores",
     "gelu",
+    "group_sum",
     "head_for_weights",
     "layer_norm",
     "leave_one_out",
     "log_sum_exp",
+    "masked_attention",
+    "masked_scores",
     "multi_head_attention",
     "multi_head_parameters",
     "nadaraya_watson",
     "output_projection",
+    "product_backward",
     "projections",
+    "query_derivative",
+    "rotary",
+    "rotary_halves",
+    "rotation",
     "scaled_scores",
     "score_variance",
     "self_attention",
+    "self_attention_backward",
+    "sinusoids",
     "softmax",
+    "softmax_backward",
     "softmax_jacobian",
     "split_heads",
     "token_scores",
     "transformer_parameters",
+    "weighted_covariance",
     "weighted_sum",
 ]

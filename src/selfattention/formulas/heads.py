@@ -6,19 +6,13 @@ from jaxtyping import Float
 from selfattention.formulas.formula import attention
 from selfattention.formulas.output import output_projection
 from selfattention.formulas.projections import projections
-from selfattention.notation import (
-    Keys,
-    KeyWeights,
-    Memory,
-    OutputWeights,
-    Queries,
-    QueryWeights,
-    Tokens,
-    ValueWeights,
-    Weights,
-)
+from selfattention.notation import Keys, Memory, Queries, Tokens, Weights
 from selfattention.signatures import checked
 
+AllQueryWeights = Float[np.ndarray, "*#batch d_model h·d_k"]  # W_Q of all heads, side by side
+AllKeyWeights = Float[np.ndarray, "*#batch d_memory h·d_k"]
+AllValueWeights = Float[np.ndarray, "*#batch d_memory h·d_v"]
+AllOutputWeights = Float[np.ndarray, "*#batch h·d_v d_model"]
 Joined = Float[np.ndarray, "*batch n width"]  # the heads side by side: width = h · d
 Heads = Float[np.ndarray, "*batch h n d"]  # the heads one behind the other
 
@@ -52,10 +46,10 @@ def concat_heads(H: Heads) -> Joined:
 @checked
 def multi_head_attention(
     X: Tokens,
-    W_Q: QueryWeights,
-    W_K: KeyWeights,
-    W_V: ValueWeights,
-    W_O: OutputWeights,
+    W_Q: AllQueryWeights,
+    W_K: AllKeyWeights,
+    W_V: AllValueWeights,
+    W_O: AllOutputWeights,
     h: int,
     *,
     memory: Memory | None = None,

@@ -21,12 +21,18 @@ RowsWithOne = Float[np.ndarray, "*batch n d+1"]  # the same rows, a 1 behind eac
 
 @checked
 def projections(
-    X: Tokens, W_Q: QueryWeights, W_K: KeyWeights, W_V: ValueWeights, *, memory: Memory | None = None
+    X: Tokens,
+    W_Q: QueryWeights,
+    W_K: KeyWeights,
+    W_V: ValueWeights,
+    *,
+    memory: Memory | None = None,
 ) -> tuple[Queries, Keys, Values]:
     """Eq. projections:  Q = X W_Q,  K = X W_K,  V = X W_V.
 
-    X (…, n, d_model), W_Q and W_K (…, d_model, d_k), W_V (…, d_model, d_v), all (in, out).
-    Keys and values come from `memory` (…, m, d_memory) where it is given: cross-attention.
+    X (…, n, d_model), W_Q (…, d_model, d_k), W_K (…, d_memory, d_k) and
+    W_V (…, d_memory, d_v), all (in, out). Keys and values come from `memory`
+    (…, m, d_memory) where it is given, which is cross-attention, or else from X.
     Raises ValueError or TypeError, naming the argument that does not fit.
     Source: Vaswani et al. 2017, section 3.2.2.
     """
@@ -36,11 +42,11 @@ def projections(
 
 @checked
 def append_ones(X: Rows) -> RowsWithOne:
-    """Eq. append-ones:  X W + 1 b = [X 1] [W; b],  b a row: a bias is one more row of W.
+    """Eq. append-ones:  X W + 1 b = [X 1] [W; b],  b a bias, one more row of W.
 
-    X (…, n, d) gives [X 1] (…, n, d + 1), for any of the formulas to multiply by a matrix
-    with d + 1 rows, the last of them the bias.
-    Raises ValueError or TypeError, naming the argument, for what is not such an array.
-    Source: Bishop 2006, section 3.1, where the column of ones is the basis function φ_0 = 1.
+    X (…, n, d) gives [X 1] (…, n, d + 1), for any of the formulas to multiply by
+    a matrix with d + 1 rows, the last of them the bias.
+    Raises ValueError or TypeError, naming the argument that does not fit.
+    Source: Bishop 2006, section 3.1, the basis function φ_0 = 1.
     """
     return np.concatenate([X, np.ones((*X.shape[:-1], 1), X.dtype)], axis=-1)

@@ -33,6 +33,7 @@ class Implementation:
 
 IMPLEMENTATIONS = {
     "numpy_direct": Implementation("numpy_direct", "numpy"),
+    "numpy_tiled": Implementation("numpy_tiled", "numpy"),
     "torch_direct": Implementation("torch_direct", "torch"),
     "torch_direct_cuda": Implementation("torch_direct", "torch", device="cuda"),
 }

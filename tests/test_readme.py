@@ -1,0 +1,31 @@
+"""What the README shows is what happens, and what it links to is there."""
+
+import doctest
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])
+def test_every_file_that_is_named_exists(page):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    links = [link for link in re.findall(r"\]\(([^)#]+)\)", text) if "://" not in link]
+    paths = [path for path in re.findall(r"`([\w./-]+/[\w./-]*|[\w-]+\.\w+)`", text) if "<" not in path]
+    for name in [*links, *paths]:
+        assert (ROOT / name).exists() or name.startswith(("_build", ".venv")) or _in_src(name), name
+
+
+def _in_src(name):
+    return any((ROOT / "src/selfattention" / part / name).exists() for part in ("", "formulas"))
+
+
+def test_the_example_prints_what_it_says():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    example = doctest.DocTestParser().get_doctest(block, {}, "README.md", "README.md", 0)
+    results = doctest.DocTestRunner().run(example)
+    assert results.attempted >= 4
+    assert results.failed == 0
