@@ -33,19 +33,20 @@ def anchor(test):
 
 
 class FormulaMap(SphinxDirective):
-    """One table per chapter: equation | function | tests, then claim | tests."""
+    """Two tables per chapter: equation | function | tests, and claim | test."""
 
     def run(self):
         lines = []
         for chapter in chapters():
             lines += [f"**{{doc}}`../notebooks/{chapter.notebook}`**", ""]
-            lines += ["| equation or claim | function | tests |", "|---|---|---|"]
+            lines += ["| equation | function | tests |", "|---|---|---|"]
             for label in chapter.equations:
                 tests = ", ".join(map(test_link, chapter.tests_of(label)))
                 lines.append(f"| {{eq}}`eq-{label}` {label} | {function_link(chapter, label)} | {tests} |")
+            lines += ["", "| claim | test |", "|---|---|"]
             for label, title in chapter.claims.items():
                 tests = ", ".join(map(test_link, chapter.tests_of(label)))
-                lines.append(f"| {{prf:ref}}`claim-{label}` {title} | | {tests} |")
+                lines.append(f"| {{prf:ref}}`claim-{label}` {title} | {tests} |")
             lines.append("")
         return self.parse_text_to_nodes("\n".join(lines))
 

@@ -7,6 +7,7 @@ A changed line in a diff of a notebook is then a changed result.
 """
 
 import base64
+import os
 import sys
 import time
 from pathlib import Path
@@ -19,6 +20,12 @@ TEMPLATE = HERE / "template.ipynb"
 # The picture of the landing page and of the README is the first chapter's.
 COVER, COVER_CHAPTER, COVER_CELL = HERE.parent / "book/_static/formula.png", "01_formula", "path-figure"
 KERNEL = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
+
+
+# One thread in every kernel: a sum does not depend on the number of cores, and two kernels that run
+# side by side do not fight over them.
+for library in ("OPENBLAS", "OMP", "MKL"):
+    os.environ.setdefault(f"{library}_NUM_THREADS", "1")
 
 
 def chapters():

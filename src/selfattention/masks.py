@@ -183,11 +183,11 @@ everybody = Band(-np.inf, np.inf)
 """No mask at all."""
 
 causal = Band(0, np.inf)
-"""j ≤ i: nobody sees what comes after. For n ≠ m this is the top-left alignment."""
+"""Nobody sees what comes after, j ≤ i. For n ≠ m this is the top-left alignment."""
 
 
 def window(w):
-    """|i − j| < w: w − 1 neighbours on each side. `causal & window(w)` sees the last w keys."""
+    """The w − 1 neighbours on each side: abs(i − j) < w. `causal & window(w)` sees the last w keys."""
     if not isinstance(w, int | np.integer) or w < 1:
         raise ValueError(f"w is {w!r}; wanted a positive integer")
     return Band(-(w - 1), w - 1)

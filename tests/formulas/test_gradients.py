@@ -66,6 +66,16 @@ def test_weighted_covariance_agrees_with_numpy(rng):
         np.testing.assert_allclose(C, joint[:2, 2:], atol=1e-14)
 
 
+def test_weighted_covariance_far_from_zero(rng):
+    """A million away from zero, values and keys vary together as before: each is centred on its own.
+
+    The mean of v k less the product of the means, or one centred factor, would lose 1e12 · eps.
+    """
+    a, V, K = softmax(rng.normal(size=(5, 7))), rng.normal(size=(7, 2)), rng.normal(size=(7, 3))
+    C = weighted_covariance(a, V + 1e6, K + 1e6)
+    np.testing.assert_allclose(C, weighted_covariance(a, V, K), atol=1e-8)
+
+
 def test_query_derivative_by_hand():
     """With one-hot keys every score has a coordinate of the query to itself: Vᵀ J / √3."""
     Q = 3**0.5 * np.log([[1.0, 2.0, 5.0]])

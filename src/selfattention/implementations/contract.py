@@ -1,4 +1,4 @@
-"""One contract, computed many ways: what every implementation takes, promises and refuses.
+"""One contract, computed many ways: what every implementation takes, promises and refuses::
 
     attention(Q, K, V, *, mask=None, bias=None, scale=None) -> (O, L)
     attention_backward(dO, Q, K, V, O, L, *, mask=None, bias=None, scale=None) -> (dQ, dK, dV)

@@ -1,0 +1,3 @@
+"""pytest runs the notebooks as `execute.py` does: importing it sets the kernels' threads."""
+
+import execute  # noqa: F401
