@@ -66,7 +66,7 @@ class MultiHeadAttention(nn.Module):
                 nn.init.zeros_(b)
 
     def forward(self, X: Tensor, memory: Tensor | None = None) -> Tensor:
-        """Y (…, n, d_model) from X (…, n, d_model) and, for cross-attention, memory (…, m, d_memory)."""
+        """Y (…, n, d_model) from X (…, n, d_model) and memory (…, m, d_memory), or X."""
         A = self.weights(X, memory)
         V = self._split(_affine(X if memory is None else memory, self.W_V, self.b_V))
         H = A @ V

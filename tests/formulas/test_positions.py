@@ -186,7 +186,7 @@ def test_sinusoids_refuse_an_odd_width():
 
 
 def test_rotation_by_hand():
-    """A quarter turn takes (1, 0) to (0, 1) and (0, 1) to (−1, 0): base 1, and k θ = π/2."""
+    """One step turns the first pair by one radian; the pairs do not mix."""
     R = rotation(1, 2)
     np.testing.assert_allclose([1.0, 0.0] @ R, [np.cos(1), np.sin(1)])
     np.testing.assert_allclose([0.0, 1.0] @ R, [-np.sin(1), np.cos(1)])

@@ -19,15 +19,18 @@ Heads = Float[np.ndarray, "*batch h n d"]  # the heads one behind the other
 
 @checked
 def split_heads(Q: Joined, h: int) -> Heads:
-    """Eq. split-heads:  Q^(i) = columns i·d … (i+1)·d − 1 of Q,  d = width / h, i from 0.
+    """Eq. split-heads:  Q^(i) = columns i·d … (i+1)·d − 1 of Q,  d = width / h.
 
-    Q (…, n, h·d) gives (…, h, n, d): reshape first, then swap the axes of tokens and heads.
+    i counts from 0. Q (…, n, h·d) gives (…, h, n, d): reshape first, then swap the axes
+    of tokens and heads.
     Raises ValueError where h is not a positive integer that divides the width.
     Source: Vaswani et al. 2017, section 3.2.2.
     """
     *batch, n, width = Q.shape
-    if isinstance(h, bool) or not isinstance(h, int | np.integer) or h < 1 or width % h:
-        raise ValueError(f"h is {h!r}; wanted a positive integer that divides the width of Q, {width}")
+    whole = isinstance(h, int | np.integer) and not isinstance(h, bool)
+    if not whole or h < 1 or width % h:
+        divisor = "a positive integer that divides the width of Q"
+        raise ValueError(f"h is {h!r}; wanted {divisor}, {width}")
     return Q.reshape(*batch, n, h, width // h).swapaxes(-3, -2)
 
 
@@ -63,7 +66,8 @@ def multi_head_attention(
     Raises ValueError or TypeError, naming the argument that does not fit.
     Source: Vaswani et al. 2017, section 3.2.2.
     """
-    Q, K, V = (split_heads(wide, h) for wide in projections(X, W_Q, W_K, W_V, memory=memory))
+    wide = projections(X, W_Q, W_K, W_V, memory=memory)
+    Q, K, V = (split_heads(matrix, h) for matrix in wide)
     return output_projection(concat_heads(attention(Q, K, V)), W_O)
 
 

@@ -26,10 +26,10 @@ def masked_scores(S: Scores, visible: Visible) -> Scores:
 
 @checked
 def masked_attention(Q: Queries, K: Keys, V: Values, visible: Visible) -> Outputs:
-    """Eq. masked-attention:  O = softmax(S') V,  S' the masked scores of S = Q Kᵀ / √d_k.
+    """Eq. masked-attention:  O = softmax(S') V,  S' the masked S = Q Kᵀ / √d_k.
 
-    Q (…, n, d_k), K (…, m, d_k), V (…, m, d_v), visible (…, n, m), True = may see, give O
-    (…, n, d_v). A query that may see no key gets zeros.
+    Q (…, n, d_k), K (…, m, d_k), V (…, m, d_v) and visible (…, n, m), True = may see,
+    give O (…, n, d_v). A query that may see no key gets zeros.
     Raises ValueError or TypeError, naming the argument that does not fit.
     Source: Vaswani et al. 2017, section 3.2.3.
     """

@@ -37,8 +37,8 @@ def frequencies(d: int, *, base: float = 10_000.0) -> Frequencies:
 def sinusoids(n: int, d_model: int, *, base: float = 10_000.0) -> Table:
     """Eq. sinusoids:  P_i,2c = sin(i θ_c),  P_i,2c+1 = cos(i θ_c).
 
-    Returns P (n, d_model) in float64, a row for each of the positions 0 … n − 1, to be
-    added to the tokens; θ as in Eq. frequencies.
+    Returns P (n, d_model) in float64, a row for each of the positions 0 … n − 1, to
+    be added to the tokens; θ as in Eq. frequencies.
     Raises ValueError where d_model is not a positive even integer.
     Source: Vaswani et al. 2017, section 3.5.
     """
@@ -127,11 +127,11 @@ def alibi_slopes(h: int) -> Slopes:
 
 @checked
 def alibi(i: QueryPositions, j: KeyPositions, h: int) -> Bias:
-    """Eq. alibi:  B_tij = −μ_t |i − j|,  μ as in Eq. alibi-slopes.
+    """Eq. alibi:  B_tij = −μ_t abs(i − j),  μ as in Eq. alibi-slopes.
 
     i (…, n) and j (…, m) are the positions of queries and keys; gives B (…, h, n, m)
-    in float64, to be added to the scaled scores. Under a causal mask |i − j| is i − j,
-    as in the source.
+    in float64, to be added to the scaled scores. Under a causal mask abs(i − j) is
+    i − j, as in the source.
     Raises ValueError or TypeError, naming the argument that does not fit.
     Source: Press, Smith & Lewis 2022, section 3.
     """

@@ -1,14 +1,13 @@
 """The formula tile by tile, in NumPy: the loop of chapter 13. Memory linear in n and in m.
 
-Both passes walk through the score matrix in tiles and keep none of it. Forward there are two loops.
-`_by_states` is the chapter's: it merges the states of `formulas.tiles`, and is always right.
+Both passes walk through a head's score matrix in tiles and keep none of it. Forward there are two
+loops. `_by_states` is the chapter's: it merges the states of `formulas.tiles`, and is always right.
 `_by_sums` is the fast one: where no score is so large that its exponential could overflow, every
 tile may have the shift 0, and states with equal shifts merge by adding.
 """
 
 import math
 from functools import lru_cache
-from itertools import chain
 
 import numpy as np
 
@@ -17,44 +16,42 @@ from selfattention.implementations import contract
 from selfattention.masks import Says
 
 ROWS, COLUMNS = 256, 512  # a tile of scores: half a megabyte of float32, at home in a core's cache
-STEP = 128  # how finely a rule is asked, and how many keys are transposed at once
 
 
 @contract.forward
 def attention(Q, K, V, rule, bias, scale):
     """O = softmax(scale · Q Kᵀ + bias) V,  L = log-sum-exp of each row; see `contract`."""
-    if bias is None and _zero_shift_is_safe(Q, K, V, scale):
-        return _by_sums(Q, K, V, rule, scale)
-    return _by_states(Q, K, V, rule, bias, scale)
+    O, L = np.empty((*Q.shape[:-1], V.shape[-1]), Q.dtype), np.empty(Q.shape[:-1], Q.dtype)
+    for head, group, tiles in _heads(Q, K, rule, bias):
+        q, k, v = Q[head] * scale, K[group], V[group]
+        loop = _by_sums if bias is None and _zero_shift_is_safe(q, k, v) else _by_states
+        O[head], L[head] = loop(q, k, v, tiles)
+    return O, L
 
 
 @contract.backward
 def attention_backward(dO, Q, K, V, O, L, rule, bias, scale):
     """The scores of a tile are computed again, and L turns them into weights: see `tile_backward`."""
     dQ, dK, dV = np.zeros_like(Q), np.zeros_like(K), np.zeros_like(V)
-    for head, group, rows, tiles in _walk(Q, K, rule, bias):
-        q, do = Q[head][rows] * scale, dO[head][rows]
-        delta = (do * O[head][rows]).sum(-1)
-        for columns, mask, added in tiles:
-            k, v = K[group][columns], V[group][columns]
-            dS, dv = tile_backward(_scores(q, k, mask, added), v, do, L[head][rows], delta)
-            dQ[head][rows] += dS @ k * scale
-            dK[group][columns] += dS.T @ q  # q carries the scale; every head of the group adds its own
+    delta = (dO * O).sum(-1)
+    for head, group, tiles in _heads(Q, K, rule, bias):
+        q, k, v = Q[head] * scale, K[group], V[group]
+        for rows, columns, mask, added in tiles:
+            S = _scores(q[rows], k[columns], mask, added)
+            dS, dv = tile_backward(S, v[columns], dO[head][rows], L[head][rows], delta[head][rows])
+            dQ[head][rows] += dS @ k[columns] * scale
+            dK[group][columns] += dS.T @ q[rows]  # q has the scale in it; every head of a group adds
             dV[group][columns] += dv
     return dQ, dK, dV
 
 
-def _by_states(Q, K, V, rule, bias, scale):
-    """One state for each tile of queries: that of no keys, merged with that of each tile of keys."""
-    O, L = np.empty((*Q.shape[:-1], V.shape[-1]), Q.dtype), np.empty(Q.shape[:-1], Q.dtype)
-    for head, group, rows, tiles in _walk(Q, K, rule, bias):
-        q = Q[head][rows] * scale
-        state = tile_state(q[:, :0], V[group][:0])
-        for columns, mask, added in tiles:
-            S = _scores(q, K[group][columns], mask, added)
-            state = merge_states(*state, *tile_state(S, V[group][columns]))
-        O[head][rows], L[head][rows] = finish_state(*state)
-    return O, L
+def _by_states(q, k, v, tiles):
+    """The state of every query after no keys; then tile by tile, in any order, what it sees there."""
+    c, Z, O = tile_state(q[:, :0], v[:0])
+    for rows, columns, mask, added in tiles:
+        seen = tile_state(_scores(q[rows], k[columns], mask, added), v[columns])
+        c[rows], Z[rows], O[rows] = merge_states(c[rows], Z[rows], O[rows], *seen)
+    return finish_state(c, Z, O)
 
 
 def _scores(q, k, mask, added):
@@ -65,83 +62,87 @@ def _scores(q, k, mask, added):
     return S if mask is None else np.where(mask, S, -np.inf)
 
 
-def _zero_shift_is_safe(Q, K, V, scale):
-    """Do exponentials and their sums stay in the middle of the range of the dtype, unshifted?
-
-    By Cauchy and Schwarz no score exceeds b = scale · max ‖q‖ · max ‖k‖, so no sum of m terms
-    e^s v exceeds m e^b max(1, ‖v‖). Below the square root of the largest number, overflow is out of
-    the question; and as e^s is above e^−b, far from underflow too. What a floating-point number
-    keeps of its digits does not depend on its size in between.
-    """
-    with np.errstate(over="ignore"):  # then the answer is no
-        q, k, v = (float(np.vecdot(array, array).max(initial=0)) ** 0.5 for array in (Q, K, V))
-    b = abs(scale) * q * k
-    return b + math.log(K.shape[2] * max(1, v) + 1) < math.log(np.finfo(Q.dtype).max) / 2
-
-
-def _by_sums(Q, K, V, rule, scale):
-    """The same walk with shift 0: Z and Õ add up in place, in a scratch tile that never grows."""
-    O, Z = np.zeros((*Q.shape[:-1], V.shape[-1]), Q.dtype), np.zeros(Q.shape[:-1], Q.dtype)
-    tile, ones = np.empty(ROWS * COLUMNS, Q.dtype), np.ones(COLUMNS, Q.dtype)
-    part, sums = np.empty((ROWS, V.shape[-1]), Q.dtype), np.empty(ROWS, Q.dtype)
-    KT, packed = np.empty((K.shape[-1], K.shape[2]), Q.dtype), None
-    for head, group, rows, tiles in _walk(Q, K, rule, None):
-        if group != packed:  # a product of two matrices that both lie in rows is the quicker one
-            _transpose(K[group], KT)
-            packed = group
-        q, o, z = Q[head][rows] * (scale * math.log2(math.e)), O[head][rows], Z[head][rows]
-        for columns, mask, _ in tiles:
-            kt, v = KT[:, columns], V[group][columns]
-            E = tile[: len(q) * len(v)].reshape(len(q), len(v))
-            np.exp2(np.matmul(q, kt, out=E), out=E)  # 2^(s log₂ e) = e^s, and cheaper
-            if mask is not None:
-                E *= mask
-            z += np.matmul(E, ones[: len(v)], out=sums[: len(q)])  # quicker than E.sum(-1)
-            o += np.matmul(E, v, out=part[: len(q)])
-        o /= np.where(z == 0, 1, z)[:, None]
+def _by_sums(q, k, v, tiles):
+    """The same with shift 0: Z and Õ add up, and one scratch tile holds all exponentials in turn."""
+    q = q * math.log2(math.e)  # 2^(s log₂ e) = e^s, and 2^x is the cheaper function
+    kT = _transposed(k) if len(q) > 4 * ROWS else k.T  # worth a copy where many tiles multiply by it
+    Z, O = np.zeros(len(q), q.dtype), np.zeros((len(q), v.shape[1]), q.dtype)
+    scratch, ones = np.empty(ROWS * COLUMNS, q.dtype), np.ones(COLUMNS, q.dtype)
+    for rows, columns, mask, _ in tiles:
+        height, width = rows.stop - rows.start, columns.stop - columns.start
+        E = scratch[: height * width].reshape(height, width)
+        np.exp2(np.matmul(q[rows], kT[:, columns], out=E), out=E)
+        if mask is not None:
+            E *= mask  # rather than −inf in the scores: 2^x is slow on what is not finite
+        Z[rows] += E @ ones[:width]  # quicker than E.sum(-1)
+        O[rows] += E @ v[columns]
+    O /= np.where(Z > 0, Z, 1)[:, None]
     return O, np.log(Z, where=Z > 0, out=np.full_like(Z, -np.inf))
 
 
-def _transpose(k, out):
-    """kᵀ, a few rows at a time: a tall matrix at once would miss the cache at every number."""
-    for start in range(0, len(k), STEP):
-        out[:, start : start + STEP] = k[start : start + STEP].T
+def _transposed(k):
+    """kᵀ, its rows in memory one after another; a piece at a time, or every number misses the cache."""
+    kT = np.empty(k.shape[::-1], k.dtype)
+    for piece in _cut(range(len(k)), 128):
+        kT[:, piece.start : piece.stop] = k[piece.start : piece.stop].T
+    return kT
 
 
-def _walk(Q, K, rule, bias):
-    """Every head with its group, every tile of its queries, and the tiles of keys that these may see.
+def _zero_shift_is_safe(q, k, v):
+    """Do exponentials and their sums stay in the middle of the range of the dtype, unshifted?
 
-    A tile of keys is (columns, mask, added): a mask or None where everybody sees everything, the
-    bias or None. Tiles that nobody may see are left out.
+    By Cauchy and Schwarz no score is beyond ± b, b = max ‖q‖ · max ‖k‖, so no sum of m terms e^s v is
+    beyond m e^b max(1, ‖V‖). Where that is below the square root of the largest number, nothing
+    overflows; and e^s, not below e^−b, is as far from underflow. In between, a floating-point
+    number keeps its digits whatever its size: no shift could make the result more exact.
+    """
+    with np.errstate(over="ignore"):  # infinity is an answer: not safe
+        b = math.sqrt(np.vecdot(q, q).max(initial=0) * np.vecdot(k, k).max(initial=0))
+        largest = len(k) * max(1, math.sqrt(np.vdot(v, v)))
+    return b + math.log(largest + 1) < math.log(np.finfo(q.dtype).max) / 2
+
+
+def _heads(Q, K, rule, bias):
+    """Every head, its group, and the tiles of its scores: (rows, columns, mask, added).
+
+    A mask holds ones and zeros, or is None where everybody may see all of the tile; `added` is the
+    bias or None. Where nobody may see anything there is no tile.
     """
     (b, h, n, _), (g, m) = Q.shape, K.shape[1:3]
-    spelt_out = lru_cache(maxsize=64)(rule.tile)  # heads share their masks; 64 of them, for any n
-    if bias is not None:
-        bias = np.broadcast_to(bias, (b, h, n, m))
+    bias = None if bias is None else np.broadcast_to(bias, (b, h, n, m))
+
+    @lru_cache(maxsize=64)  # heads share their masks; so many, however long the sequence
+    def spelt_out(rows, columns):
+        ones_and_zeros = rule.tile(rows, columns).astype(Q.dtype)
+        return np.broadcast_to(ones_and_zeros, (b, h, len(rows), len(columns)))
+
+    def tiles(head):
+        for rows, columns, says in _visible(rule, n, m):
+            where = slice(rows.start, rows.stop), slice(columns.start, columns.stop)
+            mask = None if says is Says.EVERYBODY else spelt_out(rows, columns)[head]
+            yield *where, mask, None if bias is None else bias[head][where]
+
     for head in np.ndindex(b, h):
-        for start in range(0, n, ROWS):
-            rows, tiles = range(start, min(start + ROWS, n)), []
-            wide = (range(start, min(start + COLUMNS, m)) for start in range(0, m, COLUMNS))
-            for columns, says in chain.from_iterable(_visible(rule, rows, columns) for columns in wide):
-                mask = added = None
-                if says is Says.SOMEBODY:
-                    mask = np.broadcast_to(spelt_out(rows, columns), (b, h, len(rows), len(columns)))[head]
-                if bias is not None:
-                    added = bias[head][_slice(rows), _slice(columns)]
-                tiles.append((_slice(columns), mask, added))
-            yield head, (head[0], head[1] // (h // g)), _slice(rows), tiles
+        yield head, (head[0], head[1] // (h // g)), tiles(head)
 
 
-def _visible(rule, rows, columns):
-    """The parts of a tile that somebody may see, with what the rule says: halved until it is clear."""
+def _visible(rule, n, m):
+    """The tiles that somebody may see, with what the rule says of them."""
+    for rows in _cut(range(n), ROWS):
+        for columns in _cut(range(m), COLUMNS):
+            yield from _pieces(rule, rows, columns)
+
+
+def _pieces(rule, rows, columns):
+    """A tile; on the edge of a mask, its keys are halved while the tile is wider than ROWS."""
     says = rule.says(rows, columns)
-    if says is Says.SOMEBODY and len(columns) > STEP:
-        middle = columns.start + STEP * -(-len(columns) // (2 * STEP))
-        yield from _visible(rule, rows, range(columns.start, middle))
-        yield from _visible(rule, rows, range(middle, columns.stop))
+    if says is Says.SOMEBODY and len(columns) > ROWS:
+        for half in _cut(columns, max(ROWS, -(-len(columns) // 2))):
+            yield from _pieces(rule, rows, half)
     elif says is not Says.NOBODY:
-        yield columns, says
+        yield rows, columns, says
 
 
-def _slice(r):
-    return slice(r.start, r.stop)
+def _cut(whole, size):
+    """A range in pieces; the last one may be shorter."""
+    return [whole[start : start + size] for start in range(0, len(whole), size)]
