@@ -34,6 +34,9 @@ notebooks: setup  ## run the notebooks and write their outputs back
 figures: setup  ## run the notebooks and compare their pictures with the committed ones
 	$(BIN)/pytest tests/test_figures.py
 
+mutants: setup  ## which property tells which named mistake from the right function
+	$(BIN)/python -m selfattention.mutants.kill_matrix
+
 serve: book  ## show the built book on http://127.0.0.1:8000
 	$(BIN)/python -m http.server --bind 127.0.0.1 --directory _build/html $(PORT)
 
@@ -41,4 +44,4 @@ clean:  ## remove what was built, and the environment
 	rm -rf _build $(VENV) src/*.egg-info .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-.PHONY: help setup book test notebooks figures serve clean
+.PHONY: help setup book test notebooks figures mutants serve clean

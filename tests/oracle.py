@@ -14,7 +14,8 @@ from selfattention import masks
 
 @dataclass(frozen=True)
 class Case:
-    """One call of the contract: sizes, a mask by name, whether there is a bias, a stretch of the inputs."""
+    """One call of the contract: sizes, a mask by name, whether there is a bias, a stretch of the queries,
+    and whether each key scores higher than the one before."""
 
     b: int = 2
     h: int = 6
@@ -26,10 +27,11 @@ class Case:
     mask: str = "none"
     bias: bool = False
     stretch: float = 1.0
+    rising: bool = False
 
     def __str__(self):
         return f"{self.b}x{self.h}/{self.g}x{self.n}x{self.m}x{self.d_k}/{self.d_v}-{self.mask}" + (
-            "-bias" * self.bias + f"-x{self.stretch:g}" * (self.stretch != 1)
+            "-bias" * self.bias + f"-x{self.stretch:g}" * (self.stretch != 1) + "-rising" * self.rising
         )
 
     def inputs(self):
@@ -38,6 +40,8 @@ class Case:
         b, h, g, n, m = self.b, self.h, self.g, self.n, self.m
         shapes = [(b, h, n, self.d_k), (b, g, m, self.d_k), (b, g, m, self.d_v), (b, h, n, self.d_v)]
         Q, K, V, dO = (rng.normal(size=shape) for shape in shapes)
+        if self.rising:
+            Q[..., 0], K[..., 0] = 1 + abs(Q[..., 0]), np.arange(m)
         return Q * self.stretch, K, V, dO, rng.normal(size=(h, n, m)) if self.bias else None
 
     def lengths(self):

@@ -1,6 +1,7 @@
 """One contract × every implementation × every case. What is demanded stands in `oracle.py`."""
 
 import functools
+import tracemalloc
 
 import numpy as np
 import oracle
@@ -27,6 +28,9 @@ CASES = [
     Case(mask="nobody"),
     Case(g=2, mask="array", bias=True),
     Case(mask="causal", n=97, m=97, stretch=30),
+    Case(g=2, n=13, m=17, stretch=30),
+    Case(mask="causal", n=97, m=97, rising=True),
+    Case(g=3, n=13, m=113, rising=True),
     Case(n=0),
     Case(m=0),
 ]
@@ -140,6 +144,45 @@ def test_random_shapes_groups_and_rules(name, g, r, n, m, rule):
     exact = oracle.attention(*map(torch.from_numpy, (Q, K, V, visible)), None)
     np.testing.assert_allclose(as_float64(O), exact[0], atol=1e-13)
     np.testing.assert_allclose(as_float64(L), exact[1], atol=1e-13)
+
+
+TILED = {
+    "numpy_tiled": {},
+    "numpy_tiled by states": {"_zero_shift_is_safe": lambda *_: False},
+    "torch_tiled": {},
+}
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(3, 5), (4, 2), (64, 32)])
+@pytest.mark.parametrize("name", TILED)
+def test_any_size_of_tile_gives_the_same(name, rows, columns, monkeypatch):
+    """Tiles that are smaller than the cases, divide them or do not, on each path through the file."""
+    module = IMPLEMENTATIONS[name.split()[0]].load()
+    for attribute, value in {"ROWS": rows, "COLUMNS": columns, **TILED[name]}.items():
+        monkeypatch.setattr(module, attribute, value)
+    for case in CASES:
+        if case.n * case.m < (1e5 if rows == 64 else 1e3):
+            given = answers(IMPLEMENTATIONS[name.split()[0]], case, torch.float64)
+            assert_within_budget(given, case, torch.float64)
+
+
+def peak_bytes(module, n, mask):
+    """The most that one forward and backward of n queries and keys holds at a time, inputs aside."""
+    Q, K, V = np.random.default_rng(0).normal(size=(3, 1, n, 16)).astype(np.float32)
+    tracemalloc.start()
+    O, L = module.attention(Q, K, V, mask=mask)
+    module.attention_backward(O, Q, K, V, O, L, mask=mask)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return peak
+
+
+@pytest.mark.parametrize("mask", [masks.everybody, masks.causal], ids=["dense", "causal"])
+@pytest.mark.parametrize("name", ["numpy_tiled", "numpy_direct"])
+def test_memory_grows_with_n_where_tiled_and_with_its_square_where_direct(name, mask):
+    module = IMPLEMENTATIONS[name].load()
+    growth = peak_bytes(module, 2048, mask) / peak_bytes(module, 1024, mask)
+    assert growth < 2 if name == "numpy_tiled" else 3.8 < growth < 4.2
 
 
 def test_a_masked_slot_may_hold_anything(implementation):
@@ -265,24 +308,26 @@ def test_a_wrong_argument_is_named(name):
         IMPLEMENTATIONS["numpy_direct"].load().attention(*arguments, **options)
 
 
+@pytest.mark.parametrize("name", ["torch_direct", "torch_tiled"])
 @pytest.mark.parametrize("mask", ["none", "causal", "padding"])
-def test_torch_agrees_with_scaled_dot_product_attention(mask):
+def test_torch_agrees_with_scaled_dot_product_attention(name, mask):
     """Output and gradients through autograd, against PyTorch's own function."""
     case = Case(n=7, mask=mask)
     leaves = [torch.tensor(x, requires_grad=True) for x in case.inputs()[:3]]
     visible = torch.from_numpy(case.visible())
     some = visible.any(-1, keepdim=True)  # PyTorch leaves rows that see nothing to taste
     theirs = torch.nn.functional.scaled_dot_product_attention(*leaves, attn_mask=visible | ~some)
-    ours, _ = IMPLEMENTATIONS["torch_direct"].load().attention(*leaves, mask=case.rule())
+    ours, _ = IMPLEMENTATIONS[name].load().attention(*leaves, mask=case.rule())
     dO = torch.tensor(case.inputs()[3]) * some
     torch.testing.assert_close(ours * some, theirs * some, rtol=1e-12, atol=1e-12)
     for a, b in zip(*(torch.autograd.grad(O, leaves, dO) for O in (ours, theirs)), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-12)
 
 
-def test_torch_gradients_by_finite_differences():
+@pytest.mark.parametrize("name", ["torch_direct", "torch_tiled"])
+def test_torch_gradients_by_finite_differences(name):
     leaves = [torch.tensor(x, requires_grad=True) for x in Case(b=1, h=2, g=1, n=3, m=5).inputs()[:3]]
-    attention = IMPLEMENTATIONS["torch_direct"].load().attention
+    attention = IMPLEMENTATIONS[name].load().attention
     assert torch.autograd.gradcheck(lambda *qkv: attention(*qkv, mask=masks.prefix(4)), leaves)
 
 

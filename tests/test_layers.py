@@ -22,6 +22,8 @@ ALLOWED = {
         "selfattention.formulas",
     },
     "masks.py": {"numpy"},
+    "mutants": {"numpy", "selfattention.formulas", "selfattention.implementations", "selfattention.mutants"},
+    "properties": {"numpy", "torch", "selfattention.formulas", "selfattention.masks"},
     "implementations": {"numpy", "selfattention.masks", "selfattention.implementations"},
     "figures": {"numpy", "matplotlib", "selfattention.figures"},
     "display.py": {"IPython"},
@@ -43,7 +45,8 @@ def imported_modules(tree):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, "write imports in full"
-            yield node.module
+            inside = node.module == "selfattention"
+            yield from ([f"selfattention.{alias.name}" for alias in node.names] if inside else [node.module])
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))

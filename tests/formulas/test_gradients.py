@@ -315,6 +315,11 @@ def test_central_difference_of_a_quadratic_is_exact(rng):
     np.testing.assert_allclose(G, 2 * C * X, atol=1e-12)
 
 
+def test_central_difference_divides_by_the_step_as_rounded():
+    """In float32, 1 + 1e-6 and 1 − 1e-6 are not 2e-6 apart, by 2 %; the slope of x is 1 all the same."""
+    assert central_difference(np.sum, np.ones(1, dtype=np.float32), 1e-6) == [1]
+
+
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_central_difference_best_step(dtype):
     """Claim: the best step is near eps^(1/3), with an error near eps^(2/3); ε² beyond it, 1/ε below."""

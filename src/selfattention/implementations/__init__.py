@@ -36,4 +36,6 @@ IMPLEMENTATIONS = {
     "numpy_tiled": Implementation("numpy_tiled", "numpy"),
     "torch_direct": Implementation("torch_direct", "torch"),
     "torch_direct_cuda": Implementation("torch_direct", "torch", device="cuda"),
+    "torch_tiled": Implementation("torch_tiled", "torch"),
+    "torch_tiled_cuda": Implementation("torch_tiled", "torch", device="cuda"),
 }

@@ -23,9 +23,9 @@ def attention(Q, K, V, rule, bias, scale):
     """O = softmax(scale · Q Kᵀ + bias) V,  L = log-sum-exp of each row; see `contract`."""
     O, L = np.empty((*Q.shape[:-1], V.shape[-1]), Q.dtype), np.empty(Q.shape[:-1], Q.dtype)
     for head, group, tiles in _heads(Q, K, rule, bias):
-        q, k, v = Q[head] * scale, K[group], V[group]
-        loop = _by_sums if bias is None and _zero_shift_is_safe(q, k, v) else _by_states
-        O[head], L[head] = loop(q, k, v, tiles)
+        q, k, v = Q[head], K[group], V[group]
+        loop = _by_sums if bias is None and _zero_shift_is_safe(q, k, v, scale) else _by_states
+        O[head], L[head] = loop(q, k, v, scale, tiles)
     return O, L
 
 
@@ -45,8 +45,9 @@ def attention_backward(dO, Q, K, V, O, L, rule, bias, scale):
     return dQ, dK, dV
 
 
-def _by_states(q, k, v, tiles):
+def _by_states(q, k, v, scale, tiles):
     """The state of every query after no keys; then tile by tile, in any order, what it sees there."""
+    q = q * scale
     c, Z, O = tile_state(q[:, :0], v[:0])
     for rows, columns, mask, added in tiles:
         seen = tile_state(_scores(q[rows], k[columns], mask, added), v[columns])
@@ -62,9 +63,9 @@ def _scores(q, k, mask, added):
     return S if mask is None else np.where(mask, S, -np.inf)
 
 
-def _by_sums(q, k, v, tiles):
+def _by_sums(q, k, v, scale, tiles):
     """The same with shift 0: Z and Õ add up, and one scratch tile holds all exponentials in turn."""
-    q = q * math.log2(math.e)  # 2^(s log₂ e) = e^s, and 2^x is the cheaper function
+    q = q * (scale * math.log2(math.e))  # 2^(s log₂ e) = e^s, and 2^x is the cheaper function
     kT = _transposed(k) if len(q) > 4 * ROWS else k.T  # worth a copy where many tiles multiply by it
     Z, O = np.zeros(len(q), q.dtype), np.zeros((len(q), v.shape[1]), q.dtype)
     scratch, ones = np.empty(ROWS * COLUMNS, q.dtype), np.ones(COLUMNS, q.dtype)
@@ -88,16 +89,16 @@ def _transposed(k):
     return kT
 
 
-def _zero_shift_is_safe(q, k, v):
+def _zero_shift_is_safe(q, k, v, scale):
     """Do exponentials and their sums stay in the middle of the range of the dtype, unshifted?
 
-    By Cauchy and Schwarz no score is beyond ± b, b = max ‖q‖ · max ‖k‖, so no sum of m terms e^s v is
-    beyond m e^b max(1, ‖V‖). Where that is below the square root of the largest number, nothing
+    By Cauchy and Schwarz no score is beyond ± b, b = scale · max ‖q‖ · max ‖k‖, so no sum of m terms
+    e^s v is beyond m e^b max(1, ‖V‖). Where that is below the square root of the largest number, nothing
     overflows; and e^s, not below e^−b, is as far from underflow. In between, a floating-point
     number keeps its digits whatever its size: no shift could make the result more exact.
     """
     with np.errstate(over="ignore"):  # infinity is an answer: not safe
-        b = math.sqrt(np.vecdot(q, q).max(initial=0) * np.vecdot(k, k).max(initial=0))
+        b = abs(scale) * math.sqrt(np.vecdot(q, q).max(initial=0) * np.vecdot(k, k).max(initial=0))
         largest = len(k) * max(1, math.sqrt(np.vdot(v, v)))
     return b + math.log(largest + 1) < math.log(np.finfo(q.dtype).max) / 2
 

@@ -1,0 +1,110 @@
+"""The loop of chapter 13 in PyTorch, on any device: all heads of a tile at once. Memory linear in n and m."""
+
+import torch
+
+from selfattention.implementations import contract
+from selfattention.masks import Says
+
+ROWS, COLUMNS = 256, 512  # a tile of the score matrix
+
+
+@contract.forward
+def attention(Q, K, V, rule, bias, scale):
+    """O = softmax(scale · Q Kᵀ + bias) V,  L = log-sum-exp of each row; differentiable in Q, K, V."""
+    return _Attention.apply(Q, K, V, rule, bias, scale)
+
+
+@contract.backward
+def attention_backward(dO, Q, K, V, O, L, rule, bias, scale):
+    """The scores of a tile are computed again, and L turns them into weights: A = e^{S − L}."""
+    return _gradients(dO, None, Q, K, V, O, L, rule, bias, scale)
+
+
+class _Attention(torch.autograd.Function):
+    """Forward keeps O and L only, no tile of scores or weights."""
+
+    @staticmethod
+    def forward(ctx, Q, K, V, rule, bias, scale):
+        O, L = _forward(Q, K, V, rule, bias, scale)
+        ctx.save_for_backward(Q, K, V, O, L)
+        ctx.rest = rule, bias, scale
+        return O, L
+
+    @staticmethod
+    def backward(ctx, dO, dL):
+        return *_gradients(dO, dL, *ctx.saved_tensors, *ctx.rest), None, None, None
+
+
+def _forward(Q, K, V, rule, bias, scale):
+    """A state (c, Z, Õ) for every query, merged with that of each tile: c only ever rises."""
+    Q = Q * scale
+    O = Q.new_zeros(*Q.shape[:-1], V.shape[-1])
+    c, Z = Q.new_full(Q.shape[:-1], -torch.inf), Q.new_zeros(Q.shape[:-1])
+    for rows, columns, mask in _tiles(rule, Q, K):
+        S = _scores(Q, K, bias, rows, columns, mask)
+        highest = torch.maximum(c[:, :, rows], S.amax(-1))
+        shift = _finite(highest)
+        E, earlier = torch.exp(S - shift[..., None]), torch.exp(c[:, :, rows] - shift)
+        c[:, :, rows] = highest
+        Z[:, :, rows] = earlier * Z[:, :, rows] + E.sum(-1)
+        O[:, :, rows] = earlier[..., None] * O[:, :, rows] + _per_group(E, V[:, :, columns])
+    return O / torch.where(Z > 0, Z, 1)[..., None], torch.log(Z) + _finite(c)
+
+
+def _gradients(dO, dL, Q, K, V, O, L, rule, bias, scale):
+    """The gradients of a loss that depends on O by dO and, where it does, on L by dL."""
+    Q = Q * scale
+    dQ, dK, dV = torch.zeros_like(Q), torch.zeros_like(K), torch.zeros_like(V)
+    delta = (dO * O).sum(-1)
+    if dL is not None:
+        delta = delta - dL  # ∂L/∂S is A as well
+    for rows, columns, mask in _tiles(rule, Q, K):
+        S = _scores(Q, K, bias, rows, columns, mask)
+        A = torch.exp(S - _finite(L[:, :, rows])[..., None])
+        dA = _per_group(dO[:, :, rows], V[:, :, columns].transpose(-1, -2))
+        dS = A * (dA - delta[:, :, rows, None])
+        dQ[:, :, rows] += _per_group(dS, K[:, :, columns]) * scale
+        dK[:, :, columns] += _summed_over_group(dS, Q[:, :, rows], K)  # this Q has the scale in it
+        dV[:, :, columns] += _summed_over_group(A, dO[:, :, rows], V)
+    return dQ, dK, dV
+
+
+def _tiles(rule, Q, K):
+    """(rows, columns, mask) of every tile that somebody may see; None where everybody sees all of it."""
+    for i in range(0, Q.shape[2], ROWS):
+        rows = range(i, min(i + ROWS, Q.shape[2]))
+        for j in range(0, K.shape[2], COLUMNS):
+            columns = range(j, min(j + COLUMNS, K.shape[2]))
+            says = rule.says(rows, columns)
+            if says is not Says.NOBODY:
+                some = says is Says.SOMEBODY
+                mask = torch.as_tensor(rule.tile(rows, columns), device=Q.device) if some else None
+                yield slice(rows.start, rows.stop), slice(columns.start, columns.stop), mask
+
+
+def _scores(Q, K, bias, rows, columns, mask):
+    """S of one tile, −inf where the rule forbids; Q has the scale in it."""
+    S = _per_group(Q[:, :, rows], K[:, :, columns].transpose(-1, -2))
+    if bias is not None:
+        S = S + torch.as_tensor(bias, dtype=S.dtype, device=S.device)[..., rows, columns]
+    return S if mask is None else S.masked_fill(~mask, -torch.inf)
+
+
+def _finite(x):
+    """0 for −inf, the mark of a row that has seen nothing: −inf − (−inf) is not a number."""
+    return x.masked_fill(x.isneginf(), 0)
+
+
+def _per_group(left, right):
+    """left (b, h, n, p) times right (b, g, p, q), a group's heads stacked as rows."""
+    b, h, n, p = left.shape
+    g = right.shape[1]
+    return (left.reshape(b, g, h // g * n, p) @ right).reshape(b, h, n, right.shape[-1])
+
+
+def _summed_over_group(left, right, like):
+    """Σ over a group's heads of leftᵀ right: (b, h, n, p), (b, h, n, q) to (b, g, p, q)."""
+    b, h, n, _ = left.shape
+    g = like.shape[1]
+    left, right = (array.reshape(b, g, h // g * n, array.shape[-1]) for array in (left, right))
+    return left.transpose(-1, -2) @ right

@@ -1,0 +1,64 @@
+"""Named mistakes: plausible wrong versions of the book's functions, one function each.
+
+A module here is called after the function it gets wrong. Each of its public functions is a mutant,
+with the signature of the right one and a docstring that opens with the mistake as a reader would
+say it. To add a mutant, add a function; `kill_matrix` finds it, and a test fails if no property of
+`selfattention.properties` tells it from the right one.
+"""
+
+from dataclasses import dataclass
+from importlib import import_module
+from inspect import getdoc, getmembers, isfunction
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One wrong function and what it is called."""
+
+    target: str
+    function: object
+
+    @property
+    def name(self):
+        """The mistake, as the docstring's first line says it, without its chapter."""
+        return getdoc(self.function).splitlines()[0].split(". Chapter")[0].rstrip(".")
+
+    @property
+    def source(self):
+        """Where the course meets it: chapter and, where there is one, the pitfall's number."""
+        return "Chapter" + getdoc(self.function).splitlines()[0].split(". Chapter", 1)[1].rstrip(".")
+
+
+# The right function of each target: module and name.
+RIGHT = {
+    "softmax": ("selfattention.formulas", "softmax"),
+    "attention": ("selfattention.formulas", "attention"),
+    "multi_head_attention": ("selfattention.formulas", "multi_head_attention"),
+    "masked_attention": ("selfattention.formulas", "masked_attention"),
+    "rotary": ("selfattention.formulas", "rotary"),
+    "attention_backward": ("selfattention.formulas", "attention_backward"),
+    "implementation": ("selfattention.implementations.numpy_direct", "attention"),
+}
+
+
+def right(target):
+    """The function that the mutants of `target` get wrong."""
+    module, name = RIGHT[target]
+    return getattr(import_module(module), name)
+
+
+def public_functions(module_name):
+    """The functions that a module defines itself, in the order of its text."""
+    module = import_module(module_name)
+    own = [f for _, f in getmembers(module, isfunction) if f.__module__ == module_name]
+    return sorted((f for f in own if not f.__name__.startswith("_")), key=lambda f: f.__code__.co_firstlineno)
+
+
+def mutants(target):
+    """All mutants of a target."""
+    return [Mutant(target, function) for function in public_functions(f"selfattention.mutants.{target}")]
+
+
+def properties(target):
+    """All properties that a function of this target should have, each a function of the candidate."""
+    return public_functions(f"selfattention.properties.{target}")

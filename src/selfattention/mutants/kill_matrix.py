@@ -1,0 +1,47 @@
+"""Which property tells which mutant from the right function.
+
+python -m selfattention.mutants.kill_matrix
+"""
+
+import numpy as np
+
+from selfattention.mutants import RIGHT, mutants, properties, right
+
+
+def holds(candidate, prove):
+    """Whether the candidate has the property; one that crashes has not."""
+    with np.errstate(all="ignore"):
+        try:
+            prove(candidate)
+        except (AssertionError, ArithmeticError, IndexError, TypeError, ValueError):
+            return False
+    return True
+
+
+def kill_matrix(target):
+    """Booleans, mutants × properties: True where the property does not hold, the mutant is killed."""
+    return np.array([[not holds(m.function, p) for p in properties(target)] for m in mutants(target)])
+
+
+def table(target):
+    """The matrix as text: a row per mutant, a column per property, × where it is killed."""
+    names = [p.__name__ for p in properties(target)]
+    killed = kill_matrix(target)
+    spared = [not holds(right(target), p) for p in properties(target)]
+    width = max(len(m.name) for m in mutants(target))
+    lines = [f"\n{target}", *(f"{' ' * width}  {'│ ' * i}{name}" for i, name in enumerate(names))]
+    rows = zip([*(m.name for m in mutants(target)), "(the right one)"], [*killed, spared], strict=True)
+    return "\n".join(lines + [f"{name:{width}}  {' '.join('·×'[int(k)] for k in row)}" for name, row in rows])
+
+
+def main():
+    counts = []
+    for target in RIGHT:
+        print(table(target))
+        counts.append(kill_matrix(target).any(1))
+    killed = np.concatenate(counts)
+    print(f"\n{killed.sum()} of {len(killed)} mutants are killed")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,91 @@
+"""Properties of `attention(Q, K, V)`."""
+
+import numpy as np
+
+from selfattention import formulas
+
+_rng = np.random.default_rng(0)
+Q, K, V = (_rng.normal(size=(2, *shape)) for shape in [(5, 3), (7, 3), (7, 2)])
+
+
+def shape(attention):
+    """One row per query, as wide as the values."""
+    assert attention(Q, K, V).shape == (2, 5, 2)
+
+
+def finite(attention):
+    """Queries of length ten thousand give numbers, not NaN."""
+    assert np.isfinite(attention(1e4 * Q, K, V)).all()
+
+
+def constant_values(attention):
+    """Equal values come out unchanged: an input that hides most mistakes."""
+    np.testing.assert_allclose(attention(Q, K, np.ones((2, 7, 2))), np.ones((2, 5, 2)))
+
+
+def weights_sum_to_one(attention):
+    """With the identity for values the output is the weights, and their rows sum to one."""
+    np.testing.assert_allclose(attention(Q, K, np.eye(7) * np.ones((2, 1, 1))).sum(-1), 1)
+
+
+def convex_hull(attention):
+    """No output lies outside the box of the values."""
+    O = attention(Q, K, V)
+    assert (O <= V.max(-2, keepdims=True) + 1e-12).all()
+    assert (O >= V.min(-2, keepdims=True) - 1e-12).all()
+
+
+def queries_permuted(attention):
+    """Queries in another order give the outputs in that order."""
+    order = [3, 0, 4, 1, 2]
+    np.testing.assert_allclose(attention(Q[:, order], K, V), attention(Q, K, V)[:, order])
+
+
+def keys_permuted(attention):
+    """Keys and values in another common order change nothing."""
+    order = [6, 2, 0, 5, 1, 4, 3]
+    np.testing.assert_allclose(attention(Q, K[:, order], V[:, order]), attention(Q, K, V))
+
+
+def one_query_at_a_time(attention):
+    """A query alone gets what it gets in company."""
+    np.testing.assert_allclose(attention(Q[:, :1], K, V), attention(Q, K, V)[:, :1])
+
+
+def one_sequence_at_a_time(attention):
+    """A sequence alone gets what it gets in a batch."""
+    np.testing.assert_allclose(attention(Q[1], K[1], V[1]), attention(Q, K, V)[1])
+
+
+def values_scaled(attention):
+    """Twice the values, twice the output."""
+    np.testing.assert_allclose(attention(Q, K, 2 * V), 2 * attention(Q, K, V))
+
+
+def queries_for_keys(attention):
+    """Queries doubled and keys halved leave the scores as they were."""
+    np.testing.assert_allclose(attention(2 * Q, K / 2, V), attention(Q, K, V))
+
+
+def width_padded(attention):
+    """Nine columns of zeros are only seen by the scale: √12 for √3."""
+    wide = [np.concatenate([x, np.zeros((*x.shape[:-1], 9))], -1) for x in (2 * Q, K)]
+    np.testing.assert_allclose(attention(*wide, V), attention(Q, K, V))
+
+
+def formula_at_d_k_of_one(attention):
+    """Equal to the formula where queries and keys have one column: a test that cannot see the scale."""
+    np.testing.assert_allclose(
+        attention(Q[..., :1], K[..., :1], V), formulas.attention(Q[..., :1], K[..., :1], V)
+    )
+
+
+def formula_on_squares(attention):
+    """Equal to the formula where n = m = d_k = d_v = 4."""
+    q, k, v = np.random.default_rng(1).normal(size=(3, 2, 4, 4))
+    np.testing.assert_allclose(attention(q, k, v), formulas.attention(q, k, v))
+
+
+def formula(attention):
+    """Equal to the formula."""
+    np.testing.assert_allclose(attention(Q, K, V), formulas.attention(Q, K, V))

@@ -1,0 +1,56 @@
+"""Properties of `attention_backward(dO, Q, K, V) -> (dQ, dK, dV)`."""
+
+import numpy as np
+
+from selfattention import formulas
+
+_rng = np.random.default_rng(0)
+dO, Q, K, V = (_rng.normal(size=(2, *shape)) for shape in [(5, 2), (5, 3), (7, 3), (7, 2)])
+SQUARE = list(_rng.normal(size=(4, 2, 4, 4)))
+
+
+def shapes(function):
+    """Each gradient has the shape of its array."""
+    assert [g.shape for g in function(dO, Q, K, V)] == [x.shape for x in (Q, K, V)]
+
+
+def equal_values_have_no_pull(function):
+    """With equal values no query and no key can change the output."""
+    dQ, dK, _ = function(dO, Q, K, np.ones_like(V))
+    np.testing.assert_allclose(dQ, 0, atol=1e-12)
+    np.testing.assert_allclose(dK, 0, atol=1e-12)
+
+
+def key_gradients_cancel(function):
+    """One vector added to all keys changes no weight, so the keys' gradients sum to zero."""
+    np.testing.assert_allclose(function(dO, Q, K, V)[1].sum(-2), 0, atol=1e-12)
+
+
+def values_share_the_gradient(function):
+    """Weights sum to one, so the values' gradients sum to that of the outputs."""
+    np.testing.assert_allclose(function(dO, Q, K, V)[2].sum(-2), dO.sum(-2))
+
+
+def finite_differences(function):
+    """Nudge each number in turn."""
+    for x, gradient in zip((Q, K, V), function(dO, Q, K, V), strict=True):
+        for where in np.ndindex(x.shape):
+            up, down = x.copy(), x.copy()
+            up[where] += 1e-6
+            down[where] -= 1e-6
+            losses = [
+                (dO * formulas.attention(*(y if z is x else z for z in (Q, K, V)))).sum() for y in (up, down)
+            ]
+            np.testing.assert_allclose(gradient[where], (losses[0] - losses[1]) / 2e-6, atol=1e-7)
+
+
+def autograd_on_squares(function):
+    """Equal to PyTorch's where all axes are alike."""
+    import torch
+
+    leaves = [torch.tensor(x, requires_grad=True) for x in SQUARE[1:]]
+    O = torch.nn.functional.scaled_dot_product_attention(*leaves)
+    for ours, theirs in zip(
+        function(*SQUARE), torch.autograd.grad(O, leaves, torch.tensor(SQUARE[0])), strict=True
+    ):
+        np.testing.assert_allclose(ours, theirs.numpy(), atol=1e-12)
