@@ -41,7 +41,7 @@ class Case:
         shapes = [(b, h, n, self.d_k), (b, g, m, self.d_k), (b, g, m, self.d_v), (b, h, n, self.d_v)]
         Q, K, V, dO = (rng.normal(size=shape) for shape in shapes)
         if self.rising:
-            Q[..., 0], K[..., 0] = 1 + abs(Q[..., 0]), np.arange(m)
+            Q[..., 0], K[..., 0] = 1 + abs(Q[..., 0]), np.linspace(0, 3, m)
         return Q * self.stretch, K, V, dO, rng.normal(size=(h, n, m)) if self.bias else None
 
     def lengths(self):

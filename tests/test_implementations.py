@@ -29,8 +29,8 @@ CASES = [
     Case(g=2, mask="array", bias=True),
     Case(mask="causal", n=97, m=97, stretch=30),
     Case(g=2, n=13, m=17, stretch=30),
-    Case(mask="causal", n=97, m=97, rising=True),
-    Case(g=3, n=13, m=113, rising=True),
+    Case(mask="causal", n=97, m=97, stretch=30, rising=True),
+    Case(g=3, n=13, m=113, stretch=30, rising=True),
     Case(n=0),
     Case(m=0),
 ]
