@@ -19,7 +19,8 @@ $(VENV)/installed: requirements.txt constraints.txt pyproject.toml
 	@touch $@
 
 book: setup  ## build the book into _build/html
-	$(BIN)/jupyter-book build . -W -n --keep-going --quiet
+	@# A failed build leaves nothing behind: Sphinx would not repeat its warnings for pages it has read.
+	$(BIN)/jupyter-book build . -W -n --keep-going --quiet || { rm -rf _build; exit 1; }
 	@test -f _build/html/notebooks/01_formula.html
 	@echo "The book is built. Open _build/html/index.html, or run: make serve"
 

@@ -5,7 +5,7 @@ import torch
 from selfattention.implementations import contract
 from selfattention.masks import Says
 
-ROWS, COLUMNS = 256, 512  # a tile of the score matrix
+ROWS, COLUMNS = 128, 512  # a tile of the scores of all heads
 
 
 @contract.forward

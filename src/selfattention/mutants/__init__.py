@@ -25,7 +25,7 @@ class Mutant:
 
     @property
     def source(self):
-        """Where the course meets it: chapter and, where there is one, the pitfall's number."""
+        """Where the course meets it, the chapter and, where there is one, the pitfall's number."""
         return "Chapter" + getdoc(self.function).splitlines()[0].split(". Chapter", 1)[1].rstrip(".")
 
 
