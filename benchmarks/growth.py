@@ -40,11 +40,11 @@ MASKS = {"dense": everybody, "causal": causal}
 ENOUGH = 0.01  # seconds a sample should take: shorter calls are repeated
 HOW = (
     "One process, one thread. In every round each candidate runs once, between two runs of SDPA. A time is "
-    "the process's CPU time for one call, a ratio is that over the mean of the two runs of SDPA beside it; of "
-    "both the file gives the median and the quartiles over the rounds. "
-    "Inputs are standard normal, float32. Errors are the largest absolute difference from the formula in "
-    "float64, over 256 rows of every head. Peak memory is that of one call above what was there before "
-    "(VmHWM after malloc_trim and clear_refs), output included."
+    "the process's CPU time for one call; a ratio is that over the mean of the two runs of SDPA beside it. "
+    "Of both the file gives the median and the quartiles over the rounds. Inputs are standard normal, "
+    "float32. Errors are the largest absolute difference from the formula in float64, over up to 256 rows "
+    "of every head. Peak memory is that of one call above what was there before, output included (VmHWM "
+    "after malloc_trim and clear_refs)."
 )
 
 
@@ -230,7 +230,7 @@ def main():
         "ladder": {"n": 1024, "rungs": []},
     }
     print(json.dumps(result["machine"], indent=1), flush=True)
-    seconds = 0.5 if quick else 10
+    seconds = 0.5 if quick else 8
     for mask in MASKS:
         for n in SIZES[:3] if quick else SIZES:
             calls = candidates(n, mask)
@@ -240,12 +240,11 @@ def main():
                 row |= {"error": error(call, n, mask), "peak_megabytes": peak_megabytes(call)}
                 result["growth"].append(row)
                 print(line(f"{mask} n = {n}", row), flush=True)
-    calls = ladder(result["ladder"]["n"])
+    n = result["ladder"]["n"]
+    calls = ladder(n)
     samples = race(calls, 2 if quick else 20)
     for name, call in calls.items():
-        row = (
-            {"name": name} | summary(*samples[name]) | {"error": error(call, result["ladder"]["n"], "dense")}
-        )
+        row = {"name": name} | summary(*samples[name]) | {"error": error(call, n, "dense")}
         result["ladder"]["rungs"].append(row)
         print(line("ladder", row), flush=True)
     if not quick:

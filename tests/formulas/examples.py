@@ -85,6 +85,10 @@ EXAMPLES = [
     Example("softmax_backward", {"dA": (7,), "A": (7,)}),
     Example("attention_backward", {"dO": (5, 11), **QKV}),
     Example("self_attention_backward", {"dY": (5, 13), "X": (5, 13)}, BACKWARD),
+    Example("tile_state", {"S": (5, 7), "V": (7, 11)}),
+    Example("merge_states", {f"{x}_{t}": (5, 11) if x == "O" else (5,) for t in "12" for x in "cZO"}),
+    Example("finish_state", {"c": (5,), "Z": (5,), "O": (5, 11)}),
+    Example("tile_backward", {"S": (5, 7), "V": (7, 11), "dO": (5, 11), "L": (5,), "delta": (5,)}),
     Example("group_sum", {"dK": (6, 7, 3)}, others={"g": 2}),
 ]
 
@@ -94,10 +98,13 @@ NOT_OF_FLOATS = {
     "alibi_slopes",
     "attention_flops",
     "central_difference",
+    "direct_traffic",
     "frequencies",
     "multi_head_parameters",
     "rotation",
+    "rows_that_fit",
     "score_variance",
     "sinusoids",
+    "tiled_traffic",
     "transformer_parameters",
 }

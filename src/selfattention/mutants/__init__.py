@@ -37,6 +37,7 @@ RIGHT = {
     "masked_attention": ("selfattention.formulas", "masked_attention"),
     "rotary": ("selfattention.formulas", "rotary"),
     "attention_backward": ("selfattention.formulas", "attention_backward"),
+    "merge_states": ("selfattention.formulas", "merge_states"),
     "implementation": ("selfattention.implementations.numpy_direct", "attention"),
 }
 
