@@ -71,20 +71,20 @@ def ladder(n):
     Q, K, V = inputs(n)
     options = {"exp": np.exp, "sum_as_product": False, "scratch": False, "packed": False}
     rungs = {
-        "the formula, all scores at once": lambda: numpy_direct.attention(Q, K, V)[0],
-        "states merged, tiles 64 × 64": lambda: merged_states(Q, K, V, 64, 64),
-        "tiles 256 × 512": lambda: merged_states(Q, K, V, 256, 512),
-        "shift 0: states add up": partial(sums, Q, K, V, **options),
+        "all scores at once": lambda: numpy_direct.attention(Q, K, V)[0],
+        "64 × 64 tiles, merged": lambda: merged_states(Q, K, V, 64, 64),
+        "256 × 512 tiles, merged": lambda: merged_states(Q, K, V, 256, 512),
+        "shift 0: sums": partial(sums, Q, K, V, **options),
     }
     for text, change in {
-        "2^x instead of e^x": {"exp": np.exp2},
-        "row sums as a product": {"sum_as_product": True},
-        "one scratch tile for all scores": {"scratch": True},
-        "Kᵀ copied once per head": {"packed": True},
+        "+ 2^x for e^x": {"exp": np.exp2},
+        "+ row sums as a product": {"sum_as_product": True},
+        "+ one scratch tile": {"scratch": True},
+        "+ Kᵀ copied once": {"packed": True},
     }.items():
         options = options | change
         rungs[text] = partial(sums, Q, K, V, **options)
-    rungs["numpy_tiled: contract, bound, masks"] = lambda: numpy_tiled.attention(Q, K, V)[0]
+    rungs["the package: + masks, checks"] = lambda: numpy_tiled.attention(Q, K, V)[0]
     tensors = [torch.from_numpy(array) for array in (Q, K, V)]
     return {"sdpa": lambda: scaled_dot_product_attention(*tensors)} | rungs
 

@@ -61,7 +61,7 @@ rules = st.recursive(
         st.just(masks.causal),
         st.integers(1, 6).map(masks.window),
         st.integers(0, 9).map(masks.prefix),
-        st.lists(st.integers(0, 9), min_size=1, max_size=3).map(masks.padding),
+        st.lists(st.integers(0, 9), min_size=3, max_size=3).map(masks.padding),
         st.lists(st.integers(0, 3), min_size=12, max_size=12).map(masks.documents),
         st.integers(0, 2**16 - 1).map(
             lambda bits: masks.Table(np.array([bits >> k & 1 for k in range(144)], bool).reshape(12, 12))

@@ -1,11 +1,8 @@
 """Drawings of chapter 13, tiles."""
 
-from matplotlib.colors import ListedColormap
-
 from selfattention.figures import ROLES
 
 MATRIX, TILED, OTHER = ROLES["A"], ROLES["O"], "#555555"  # who keeps the weights, who only the output
-ANSWERS = ["nobody", "somebody", "everybody"]
 
 
 def provisional_outputs(ax, outputs):
@@ -18,42 +15,24 @@ def provisional_outputs(ax, outputs):
     ax.legend()
 
 
-def tile_map(ax, answers, title):
-    """Which tiles a rule shows to nobody (0), somebody (1), everybody (2): one cell for each tile."""
-    colours = ListedColormap(["#ffffff", ROLES["S"], ROLES["A"]])
-    ax.imshow(answers, cmap=colours, vmin=0, vmax=2)
-    rows, columns = answers.shape
-    for edge in range(1, rows):
-        ax.axhline(edge - 0.5, color="#8c8c8c", linewidth=0.5)
-    for edge in range(1, columns):
-        ax.axvline(edge - 0.5, color="#8c8c8c", linewidth=0.5)
-    for (i, j), answer in zip(
-        ((i, j) for i in range(rows) for j in range(columns)), answers.ravel(), strict=True
+def traffic(ax, x, counted, orders):
+    """Words moved, counted (dots) and their order of growth (lines): the matrix first, then the tiles."""
+    for name, words, order, colour in zip(
+        ("the matrix", "tiles"), counted, orders, (MATRIX, TILED), strict=True
     ):
-        ax.text(j, i, ANSWERS[answer][0], ha="center", va="center", fontsize=8, color="black")
-    ax.set_xticks([])
-    ax.set_yticks([])
-    ax.set_xlabel("tiles of keys")
-    ax.set_ylabel("tiles of queries")
-    ax.set_title(title)
+        ax.loglog(x, order, color=colour, linewidth=1.2)
+        ax.loglog(x, words, "o", color=colour, markersize=5, label=name)
+    ticks = x[:: (len(x) + 3) // 4]
+    ax.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
+    ax.minorticks_off()
 
 
-def traffic(axes, n, by_length, M, by_memory):
-    """Words moved against the length and against the fast memory: dots were counted, lines computed.
-
-    Each of the two is a dict: name -> (counted, computed).
-    """
-    for ax, x, curves in (axes[0], n, by_length), (axes[1], M, by_memory):
-        for (name, (counted, computed)), colour in zip(curves.items(), (MATRIX, TILED), strict=True):
-            ax.loglog(x, computed, color=colour, linewidth=1.2)
-            ax.loglog(x, counted, "o", color=colour, markersize=5, label=name)
-    axes[0].set_xlabel("n = m, tokens")
+def name_traffic(axes):
+    """The words on the axes of the two plots: against the length, against the fast memory."""
     axes[0].set_ylabel("words moved")
+    axes[0].set_xlabel("n = m, tokens")
     axes[1].set_xlabel("M, words of fast memory")
     axes[0].legend()
-    for ax, x in (axes[0], n), (axes[1], M):
-        ax.set_xticks(x[:: (len(x) + 3) // 4], [f"{value:,}" for value in x[:: (len(x) + 3) // 4]])
-        ax.minorticks_off()
 
 
 def growth(axes, memory, seconds):
