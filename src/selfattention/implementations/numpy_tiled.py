@@ -46,12 +46,13 @@ def attention_backward(dO, Q, K, V, O, L, rule, bias, scale):
 
 
 def _by_states(q, k, v, scale, tiles):
-    """The state of every query after no keys; then tile by tile, in any order, what it sees there."""
+    """The state of no keys, merged with that of each tile; the order does not matter."""
     q = q * scale
     c, Z, O = tile_state(q[:, :0], v[:0])
     for rows, columns, mask, added in tiles:
         seen = tile_state(_scores(q[rows], k[columns], mask, added), v[columns])
-        c[rows], Z[rows], O[rows] = merge_states(c[rows], Z[rows], O[rows], *seen)
+        so_far = c[rows], Z[rows], O[rows]
+        c[rows], Z[rows], O[rows] = merge_states(*so_far, *seen)
     return finish_state(c, Z, O)
 
 
@@ -64,18 +65,22 @@ def _scores(q, k, mask, added):
 
 
 def _by_sums(q, k, v, scale, tiles):
-    """The same with shift 0: Z and Õ add up, and one scratch tile holds all exponentials in turn."""
-    q = q * (scale * math.log2(math.e))  # 2^(s log₂ e) = e^s, and 2^x is the cheaper function
-    kT = _transposed(k) if len(q) > 4 * ROWS else k.T  # worth a copy where many tiles multiply by it
+    """The same with shift 0: Z and Õ add up; one scratch tile serves all.
+
+    e^s is 2^(s log₂ e), and 2^x is the cheaper function. A copy of kᵀ pays where many
+    tiles read it.
+    """
+    q = q * (scale * math.log2(math.e))
+    kT = _transposed(k) if len(q) > 4 * ROWS else k.T
     Z, O = np.zeros(len(q), q.dtype), np.zeros((len(q), v.shape[1]), q.dtype)
     scratch, ones = np.empty(ROWS * COLUMNS, q.dtype), np.ones(COLUMNS, q.dtype)
     for rows, columns, mask, _ in tiles:
-        height, width = rows.stop - rows.start, columns.stop - columns.start
-        E = scratch[: height * width].reshape(height, width)
+        shape = rows.stop - rows.start, columns.stop - columns.start
+        E = scratch[: math.prod(shape)].reshape(shape)
         np.exp2(np.matmul(q[rows], kT[:, columns], out=E), out=E)
         if mask is not None:
-            E *= mask  # rather than −inf in the scores: 2^x is slow on what is not finite
-        Z[rows] += E @ ones[:width]  # quicker than E.sum(-1)
+            E *= mask  # not −inf in the scores: 2^x is slow on what is not finite
+        Z[rows] += E @ ones[: shape[1]]  # quicker than E.sum(-1)
         O[rows] += E @ v[columns]
     O /= np.where(Z > 0, Z, 1)[:, None]
     return O, np.log(Z, where=Z > 0, out=np.full_like(Z, -np.inf))
@@ -98,9 +103,13 @@ def _zero_shift_is_safe(q, k, v, scale):
     number keeps its digits whatever its size: no shift could make the result more exact.
     """
     with np.errstate(over="ignore"):  # infinity is an answer: not safe
-        b = abs(scale) * math.sqrt(np.vecdot(q, q).max(initial=0) * np.vecdot(k, k).max(initial=0))
+        b = abs(scale) * _largest_norm(q) * _largest_norm(k)
         largest = len(k) * max(1, math.sqrt(np.vdot(v, v)))
     return b + math.log(largest + 1) < math.log(np.finfo(q.dtype).max) / 2
+
+
+def _largest_norm(rows):
+    return math.sqrt((np.square(rows) @ np.ones(rows.shape[1], rows.dtype)).max(initial=0))
 
 
 def _heads(Q, K, rule, bias):
