@@ -1,6 +1,8 @@
 """Show the tested source of a function inside a page, so that no page holds a copy of it."""
 
+import ast
 import inspect
+import textwrap
 
 from IPython.display import Markdown
 
@@ -8,4 +10,5 @@ from IPython.display import Markdown
 def show_source(function):
     """The text of `function` as it stands in the package, docstring included."""
     lines = inspect.getsource(inspect.unwrap(function)).splitlines()
-    return Markdown("```python\n" + "\n".join(line for line in lines if not line.startswith("@")) + "\n```")
+    first = ast.parse(textwrap.dedent("\n".join(lines))).body[0].lineno  # below the decorators
+    return Markdown("```python\n" + "\n".join(lines[first - 1 :]) + "\n```")

@@ -51,18 +51,20 @@ def growth(axes, memory, seconds):
 
 
 def ladder(ax, names, times):
-    """One bar per rung, its time as a multiple of PyTorch's fused kernel, whose own is the line at 1.
+    """One bar per rung, from the line at 1, PyTorch's fused kernel, to the rung's time as a multiple of it.
 
+    A logarithmic axis has no zero to begin at; from 1, a bar is as long as the factor between the two.
     The first keeps the matrix, the last computes no attention, those between work with tiles.
     """
     colours = [MATRIX, *[TILED] * (len(names) - 2), OTHER]
     ax.axvline(1, color=OTHER, linestyle="--", linewidth=1, zorder=0)
-    ax.barh(range(len(names)), times, color=colours, height=0.6)
+    ax.hlines(range(len(names)), 1, times, color=colours, linewidth=8)
+    ax.scatter(times, range(len(names)), color=colours, s=60)
     for y, time in enumerate(times):
         number = f"{time:.2f}" if time < 10 else f"{time:.0f}"
-        ax.text(max(time, 1) * 1.06, y, number, va="center", fontsize=8)
+        ax.text(max(time, 1) * 1.12, y, number, va="center", fontsize=8)
     ax.set_xscale("log")
-    ax.set_xlim(0.5, max(times) * 1.8)
+    ax.set_xlim(0.85, max(times) * 1.8)
     ax.set_xticks([1, 2, 5, 10, 20], ["1", "2", "5", "10", "20"])
     ax.minorticks_off()
     ax.set_yticks(range(len(names)), names)

@@ -1,0 +1,40 @@
+"""The door to the exercises: `check.two_key_weight(my_two_key_weight)` says what it is, right or not.
+
+>>> from selfattention import check
+>>> check.two_key_weight(...)
+Not attempted yet.
+>>> check.two_key_wait(...)
+Traceback (most recent call last):
+AttributeError: no exercise two_key_wait; did you mean two_key_weight?
+
+`dir(check)` lists all. Each is an `Exercise` of `selfattention.diagnosis`.
+"""
+
+from difflib import get_close_matches
+from functools import cache
+from importlib import import_module
+from pkgutil import iter_modules
+
+
+@cache
+def _exercises():
+    """Every exercise of every chapter, by name."""
+    from selfattention import exercises
+    from selfattention.diagnosis import Exercise
+
+    words = [module.name for module in iter_modules(exercises.__path__)]
+    modules = [import_module(f"selfattention.exercises.{word}") for word in words]
+    return {name: e for module in modules for name, e in vars(module).items() if isinstance(e, Exercise)}
+
+
+def __dir__():
+    return sorted(_exercises())
+
+
+def __getattr__(name):
+    if name.startswith("_"):  # Python and its tools ask for many of these
+        raise AttributeError(name)
+    if name not in _exercises():
+        near = get_close_matches(name, _exercises())
+        raise AttributeError(f"no exercise {name}" + (f"; did you mean {' or '.join(near)}?" if near else ""))
+    return _exercises()[name]

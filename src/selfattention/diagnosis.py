@@ -1,0 +1,291 @@
+"""What is to be said of an answer to an exercise: one of seven things, and the evidence for it.
+
+An exercise is its solution, decorated, and the mistakes that people make in its place:
+
+    @exercise(cases=[(0.0,), (3.0,)], worth_trying="A complex number.")
+    def square(x):
+        return x * x
+
+    @square.mistake
+    def double(x):
+        '''Twice the number.'''
+        return 2 * x
+
+`square(my_square)` then gives a `Verdict`. An exercise that asks for a value is a function without
+arguments, and takes the value itself for an answer. The exercises live in `selfattention.exercises`;
+readers reach them through `selfattention.check`.
+"""
+
+import copy
+import dis
+import linecache
+import textwrap
+import traceback
+from enum import Enum
+from inspect import getdoc, isclass, isfunction, signature
+
+import numpy as np
+
+from selfattention.evidence import Trial, Unfit, agree, describe, equal, fits, inputs, numbers, parts
+
+
+class Kind(Enum):
+    """What can be said of an answer."""
+
+    NOT_ATTEMPTED = "not attempted"
+    MODIFIED_INPUT = "modified input"
+    RIGHT = "right"
+    NAMED_MISTAKE = "named mistake"
+    ERROR = "error"
+    WRONG_SHAPE = "wrong shape"
+    UNKNOWN_MISTAKE = "unknown mistake"
+
+
+class Verdict:
+    """What is said of one answer. A notebook shows its text; `trial` holds the arrays it speaks of."""
+
+    def __init__(self, kind, *sentences, trial=None, mistake=None):
+        self.kind = kind
+        self.text = "\n".join(textwrap.fill(sentence, 76) for sentence in sentences)
+        self.trial = trial
+        self.mistake = mistake  # the function that the answer equals
+
+    def __repr__(self):
+        return self.text
+
+
+def exercise(*, worth_trying, cases=((),), evidence=numbers, seen_as=None, rtol=1e-6):
+    """Declare the function below to be the solution of an exercise of its name.
+
+    cases         inputs, one tuple each; axes of distinct primes, and the edges that matter
+    worth_trying  what is said to somebody whose answer is right
+    evidence      what is said of a wrong answer: a function of a `Trial`
+    seen_as       seen_as(answer, *inputs): what is compared, where many answers are right
+    rtol          relative error allowed, of each number and of the largest
+    """
+    return lambda solution: Exercise(solution, worth_trying, cases, evidence, seen_as, rtol)
+
+
+class Exercise:
+    """A solution, what it is tried on, and the mistakes that have a name. Call it on an answer."""
+
+    def __init__(self, solution, worth_trying, cases, evidence, seen_as, rtol):
+        self.solution = solution
+        self.name = solution.__name__
+        self.worth_trying = worth_trying
+        self.arguments = tuple(signature(solution).parameters)
+        self.cases = [dict(zip(self.arguments, case, strict=True)) for case in cases]
+        self.evidence = evidence
+        self.seen_as = seen_as
+        self.rtol = rtol
+        self.mistakes = {}  # function -> its evidence
+        self.found = None
+
+    def mistake(self, function):
+        """Declare a mistake: the solution's arguments, the mistake in the docstring's first line."""
+        return self.mistake_shown_by(self.evidence)(function)
+
+    def mistake_shown_by(self, evidence):
+        """Declare a mistake that has evidence of its own."""
+
+        def declare(function):
+            self.mistakes[function] = evidence
+            return function
+
+        return declare
+
+    def as_found(self, function):
+        """Declare what the reader is given to repair. An answer that equals it is no attempt yet."""
+        self.found = function
+        return function
+
+    def __call__(self, answer):
+        """The verdict on an answer: a function, or the value where a value was asked for."""
+        if untouched(answer):
+            return Verdict(Kind.NOT_ATTEMPTED, "Not attempted yet.")
+        if self.arguments and not callable(answer):
+            wanted = f"wanted a function of {', '.join(self.arguments)}"
+            return Verdict(Kind.WRONG_SHAPE, f"✗ You gave {type(answer).__name__} {answer!r}; {wanted}.")
+        trials = self.trials(answer if callable(answer) else lambda: answer)
+        return next(verdict for step in STEPS if (verdict := step(self, trials)))
+
+    def trials(self, function):
+        """What a function makes of every case, beside what is wanted."""
+        return [self._trial(function, case) for case in self.cases]
+
+    def _trial(self, function, case):
+        passed = copy.deepcopy(case)
+        result, given = self._outcome(function, passed)
+        modified = tuple(name for name in case if _differs(case[name], passed[name]))
+        _, wanted = self._outcome(self.solution, copy.deepcopy(case))
+        return Trial(case, result, given, wanted, modified)
+
+    def _outcome(self, function, case):
+        """What the function returns, and its parts as they are looked at; or what went wrong."""
+        # An overflow on the way is judged by what it leads to; the reader's own runs still warn.
+        with np.errstate(all="ignore"):
+            try:
+                result = function(*case.values())
+            except Exception as error:
+                return None, error
+            try:
+                seen = result if self.seen_as is None else self.seen_as(result, *case.values())
+                return result, parts(seen)
+            except Exception as error:
+                return result, Unfit(result, error)
+
+    def right(self, trial):
+        return equal(trial.given, trial.wanted, self.rtol)
+
+    def failing(self, trials):
+        """The smallest input on which the answer is wrong."""
+        return min((trial for trial in trials if not self.right(trial)), key=lambda trial: trial.size)
+
+
+def _differs(before, after):
+    return isinstance(before, np.ndarray) and not np.array_equal(before, after, equal_nan=True)
+
+
+def untouched(answer):
+    """Whether this is a starter still: `...`, or a function or class that does nothing."""
+    if isinstance(answer, tuple | list):
+        return any(untouched(part) for part in answer)
+    if isclass(answer):
+        return not any(isfunction(value) for value in vars(answer).values())
+    return answer is None or answer is ... or (isfunction(answer) and _does_nothing(answer))
+
+
+def _does_nothing(function):
+    code = list(dis.get_instructions(function))
+    idle = {"RESUME", "NOP", "LOAD_CONST", "RETURN_CONST", "RETURN_VALUE"}
+    constants = [step.argval for step in code if step.opname in ("LOAD_CONST", "RETURN_CONST")]
+    return {step.opname for step in code} <= idle and all(value in (None, ...) for value in constants)
+
+
+def not_attempted(exercise, trials):
+    if all(isinstance(trial.given, NotImplementedError) for trial in trials):
+        return Verdict(Kind.NOT_ATTEMPTED, "Not attempted yet.")
+    if exercise.found and _same_outcomes(exercise, trials, exercise.found):
+        return Verdict(Kind.NOT_ATTEMPTED, "Not attempted yet: it still does what it did.")
+    return None
+
+
+def _same_outcomes(exercise, trials, function):
+    others = exercise.trials(function)
+    pairs = zip(trials, others, strict=True)
+    return all(equal(trial.given, other.given, exercise.rtol) for trial, other in pairs)
+
+
+def modified_input(exercise, trials):
+    for trial in trials:
+        if trial.modified:
+            names = " and ".join(trial.modified)
+            return Verdict(
+                Kind.MODIFIED_INPUT,
+                f"✗ Your function changes its argument {names}, which belongs to the caller.",
+                "Whoever calls it twice gets two answers; `+=` and `out=` are the usual suspects.",
+                trial=trial,
+            )
+    return None
+
+
+def right(exercise, trials):
+    if not all(map(exercise.right, trials)):
+        return None
+    on_all = f" on all {len(trials)} inputs" if len(trials) > 1 else ""
+    return Verdict(Kind.RIGHT, f"✓ Right{on_all}.", f"Worth trying: {exercise.worth_trying}")
+
+
+def unknown_word(exercise, trials):
+    """Where the answer is words, those that can be chosen are the words of all known answers."""
+    (trial, *_) = trials
+    if exercise.arguments or exercise.seen_as or not isinstance(trial.given, tuple):
+        return None
+    if {array.dtype.kind for array in (*trial.given, *trial.wanted)} != {"U"}:
+        return None
+    answers = [trial.wanted, *(exercise.trials(function)[0].given for function in exercise.mistakes)]
+    words = sorted({str(word) for (array,) in answers for word in array.flat})
+    strange = [str(word) for word in trial.given[0].flat if word not in words]
+    if not strange:
+        return None
+    return Verdict(
+        Kind.WRONG_SHAPE, f"✗ “{strange[0]}” is none of the words: {', '.join(words)}.", trial=trial
+    )
+
+
+def named_mistake(exercise, trials):
+    for function, evidence in exercise.mistakes.items():
+        if _same_outcomes(exercise, trials, function) or _shares_the_error(exercise, trials, function):
+            trial = exercise.failing(trials)
+            name = f"✗ {sentence(function)}."
+            return Verdict(Kind.NAMED_MISTAKE, name, evidence(trial), trial=trial, mistake=function)
+    return None
+
+
+def _shares_the_error(exercise, trials, function):
+    """Of several values at once, those that the mistake gets wrong, the answer gets wrong likewise."""
+    (trial, *_), (other, *_) = trials, exercise.trials(function)
+    alike = [isinstance(v, tuple) and fits(v, trial.wanted) for v in (trial.given, other.given)]
+    if exercise.arguments or not all(alike):
+        return False
+    felt = [~agree(m, w, exercise.rtol) for m, w in zip(other.given, trial.wanted, strict=True)]
+    shared = [agree(g, m, exercise.rtol) for g, m in zip(trial.given, other.given, strict=True)]
+    return all(same[there].all() for same, there in zip(shared, felt, strict=True))
+
+
+def sentence(function):
+    """The mistake, as its docstring's first line says it; a mutant's says the chapter, too."""
+    return getdoc(function).splitlines()[0].split(". Chapter")[0].rstrip(".")
+
+
+def raised(exercise, trials):
+    for trial in trials:
+        if isinstance(trial.given, Exception):
+            what = f"✗ {type(trial.given).__name__}: {trial.given}"
+            at = f", for {inputs(trial)}" if trial.inputs else ""
+            return Verdict(Kind.ERROR, what, f"{_where(trial.given)}{at}.", trial=trial)
+    return None
+
+
+def _where(error):
+    """The innermost line that was running in the reader's own file, as the traceback has it."""
+    frames = list(traceback.walk_tb(error.__traceback__))[1:]  # the first is ours
+    if not frames:
+        return "In the call itself"
+    theirs = frames[0][0].f_code.co_filename
+    frame, line = [(f, line) for f, line in frames if f.f_code.co_filename == theirs][-1]
+    return f"In line {line} of {frame.f_code.co_name}, `{linecache.getline(theirs, line).strip()}`"
+
+
+def wrong_shape(exercise, trials):
+    for trial in trials:
+        at = f"For {inputs(trial)} you" if trial.inputs else "You"
+        if isinstance(trial.given, Unfit):
+            wanted = describe(parts(exercise.solution(*copy.deepcopy(trial.inputs).values())))
+            said = f"{at} give {trial.given.what}; wanted something like {wanted}."
+            why = f"Looking at it stopped with {trial.given}."
+            return Verdict(Kind.WRONG_SHAPE, "✗ Wrong shape or type.", said, why, trial=trial)
+        if not fits(trial.given, trial.wanted):
+            said = f"{at} give {describe(trial.given)}; wanted {describe(trial.wanted)}."
+            return Verdict(Kind.WRONG_SHAPE, "✗ Wrong shape or dtype.", said, trial=trial)
+    return None
+
+
+def unknown_mistake(exercise, trials):
+    trial = exercise.failing(trials)
+    first = "✗ Not right, and none of the mistakes that we know."
+    return Verdict(Kind.UNKNOWN_MISTAKE, first, exercise.evidence(trial), trial=trial)
+
+
+# In this order: a function that spoils its arguments may give any numbers; a known mistake may crash
+# or have another shape, and its name says more than either.
+STEPS = [
+    not_attempted,
+    modified_input,
+    right,
+    unknown_word,
+    named_mistake,
+    raised,
+    wrong_shape,
+    unknown_mistake,
+]

@@ -1,0 +1,356 @@
+"""Every exercise knows its solution and its mistakes, and stands in its chapter under its own name."""
+
+import doctest
+import json
+import re
+
+import numpy as np
+import pytest
+from links import ROOT, chapters
+
+from selfattention import check
+from selfattention.diagnosis import Exercise, Kind, exercise
+from selfattention.evidence import parts, sums
+from selfattention.formulas import softmax
+from selfattention.mutants.softmax import over_the_other_axis, sum_forgotten
+
+EXERCISES = [getattr(check, name) for name in dir(check)]
+MISTAKES = [(e, mistake) for e in EXERCISES for mistake in e.mistakes]
+CHAPTERS = chapters()
+
+# Chapters whose exercises have no check yet. A word leaves this list when its module comes.
+WITHOUT_CHECKS = [
+    "kernels",
+]
+
+
+def by_name(function):
+    return pytest.mark.parametrize("exercise", EXERCISES, ids=lambda e: e.name)(function)
+
+
+def word(exercise):
+    return exercise.solution.__module__.rpartition(".")[2]
+
+
+def label(exercise):
+    return f"exercise-{word(exercise)}-{exercise.name.replace('_', '-')}"
+
+
+def floats(exercise):
+    """Whether what is compared is what the solution returns, and holds floats."""
+    return exercise.seen_as is None and exercise.trials(exercise.solution)[-1].wanted[0].dtype.kind == "f"
+
+
+# What a check says.
+
+
+@by_name
+def test_the_solution_is_right(exercise):
+    verdict = exercise(exercise.solution)
+    assert verdict.kind is Kind.RIGHT
+    assert exercise.worth_trying[:20] in verdict.text.replace("\n", " ")
+
+
+@pytest.mark.parametrize(
+    ("exercise", "mistake"), MISTAKES, ids=lambda x: getattr(x, "name", getattr(x, "__name__", x))
+)
+def test_every_mistake_is_called_by_its_name(exercise, mistake):
+    verdict = exercise(mistake)
+    assert verdict.kind is Kind.NAMED_MISTAKE, verdict
+    assert verdict.mistake is mistake, verdict
+    name, evidence = verdict.text.split(".\n", 1)
+    assert len(name) > 10
+    assert evidence
+
+
+@by_name
+def test_every_exercise_has_mistakes_with_names_of_their_own(exercise):
+    assert len(exercise.mistakes) >= 2
+    said = [exercise(mistake).text.split(".\n")[0] for mistake in exercise.mistakes]
+    assert len(set(said)) == len(said)
+
+
+@by_name
+def test_no_solution_fails_or_changes_what_it_is_given(exercise):
+    for trial in exercise.trials(exercise.solution):
+        assert isinstance(trial.given, tuple)
+        assert not trial.modified
+
+
+@by_name
+def test_a_starter_is_no_attempt(exercise):
+    def starter(*arguments): ...
+
+    def raises(*arguments):
+        raise NotImplementedError
+
+    for answer in (starter, raises, ..., None, (..., ...), exercise.found or ...):
+        assert exercise(answer).kind is Kind.NOT_ATTEMPTED
+
+
+@by_name
+def test_a_crash_is_located(exercise):
+    def crashes(*arguments):
+        return 1 / 0
+
+    verdict = exercise(crashes)
+    assert verdict.kind is Kind.ERROR
+    assert "ZeroDivisionError: division by zero\nIn line " in verdict.text
+    assert "of crashes, `return 1 / 0`" in verdict.text.replace("\n", " ")
+
+
+@pytest.mark.parametrize("exercise", [e for e in EXERCISES if floats(e)], ids=lambda e: e.name)
+def test_one_number_slightly_off_is_an_unknown_mistake(exercise):
+    def off(*arguments):
+        first, *rest = (part.copy() for part in parts(exercise.solution(*arguments)))
+        largest = np.argmax(np.where(np.isfinite(first), np.abs(first), -1))
+        error = 20 * max(exercise.rtol, 100 * np.finfo(first.dtype).eps)
+        first.flat[largest] += error * (1 + abs(first.flat[largest]))
+        return (first, *rest) if rest else first
+
+    verdict = exercise(off)
+    assert verdict.kind is Kind.UNKNOWN_MISTAKE
+    assert verdict.trial.size == min(sum(map(np.size, case.values())) for case in exercise.cases)
+
+
+@pytest.mark.parametrize("exercise", [e for e in EXERCISES if e.seen_as is None], ids=lambda e: e.name)
+def test_an_axis_too_many_is_a_wrong_shape(exercise):
+    def deeper(*arguments):
+        return tuple(part[None] for part in parts(exercise.solution(*arguments)))
+
+    assert exercise(deeper).kind is Kind.WRONG_SHAPE
+
+
+def array_arguments(exercise):
+    return [name for case in exercise.cases for name in case if isinstance(case[name], np.ndarray)]
+
+
+@pytest.mark.parametrize("exercise", [e for e in EXERCISES if array_arguments(e)], ids=lambda e: e.name)
+def test_a_changed_argument_is_noticed_though_the_answer_is_right(exercise):
+    def careless(*arguments):
+        result = exercise.solution(*arguments)
+        for argument in arguments:
+            if isinstance(argument, np.ndarray):
+                argument.flat[0] = not argument.flat[0]
+        return result
+
+    verdict = exercise(careless)
+    assert verdict.kind is Kind.MODIFIED_INPUT
+    assert any(name in verdict.text for name in array_arguments(exercise))
+
+
+# Where the exercises stand.
+
+
+def starters_and_solutions(chapter):
+    text = (ROOT / "notebooks" / f"{chapter.notebook}.ipynb").read_text(encoding="utf-8")
+    cells = json.loads(text)["cells"]
+    tagged = [(cell["metadata"].get("tags", []), cell) for cell in cells if cell["cell_type"] == "code"]
+    return [[cell for tags, cell in tagged if tag in tags] for tag in ("exercise", "solution")]
+
+
+def source(cell):
+    return "".join(cell["source"])
+
+
+def called(cell):
+    return re.findall(r"^check\.(\w+)\(", source(cell), re.MULTILINE)
+
+
+def printed(cell):
+    return "".join(
+        line for output in cell["outputs"] for line in output.get("data", {}).get("text/plain", [])
+    )
+
+
+def test_there_are_fifty_once_every_chapter_has_them():
+    assert len(EXERCISES) >= (9 if WITHOUT_CHECKS else 50)
+
+
+def test_the_chapters_without_checks_have_none():
+    assert not {word(e) for e in EXERCISES} & set(WITHOUT_CHECKS)
+
+
+@pytest.mark.parametrize(
+    "chapter", [c for c in CHAPTERS if c.word not in WITHOUT_CHECKS], ids=lambda c: c.word
+)
+class TestChapter:
+    """The exercises of one chapter, as its notebook has them."""
+
+    def test_every_label_is_a_check_and_every_check_a_label(self, chapter):
+        text = (ROOT / "notebooks" / f"{chapter.notebook}.ipynb").read_text(encoding="utf-8")
+        labels = re.findall(r":label: (exercise-[\w-]+)", text)
+        assert sorted(labels) == sorted(label(e) for e in EXERCISES if word(e) == chapter.word)
+        assert 3 <= len(labels) <= 5
+        starters, _ = starters_and_solutions(chapter)
+        names = [name.removeprefix(f"exercise-{chapter.word}-").replace("-", "_") for name in labels]
+        assert [called(cell) for cell in starters] == [[name] for name in names]
+
+    def test_the_committed_page_is_not_attempted_yet(self, chapter):
+        starters, _ = starters_and_solutions(chapter)
+        assert all(printed(cell).startswith("Not attempted yet") for cell in starters)
+
+    def test_every_solution_is_checked_on_the_page(self, chapter):
+        _, solutions = starters_and_solutions(chapter)
+        right = [name for cell in solutions if printed(cell).startswith("✓") for name in called(cell)]
+        assert sorted(right) == sorted(e.name for e in EXERCISES if word(e) == chapter.word)
+
+
+# The engine, on an exercise as small as can be.
+
+SQUARE_INPUTS = [(np.array([[0.0, 1.0, 4.0]]),), (np.log([[1.0, 2.0], [5.0, 1.0], [1.0, 3.0]]),)]
+
+
+def weights_exercise(**more):
+    declared = exercise(cases=SQUARE_INPUTS, worth_trying="nothing.", **more)(_softmax)
+    declared.mistake_shown_by(sums)(over_the_other_axis)
+    declared.mistake_shown_by(sums)(sum_forgotten)
+    return declared
+
+
+def _softmax(S):
+    return softmax(S)
+
+
+def test_the_evidence_is_computed_from_the_given_arrays():
+    said = weights_exercise()(over_the_other_axis).text
+    assert said.startswith("✗ Softmax over the queries: columns sum to one.\nYour columns sum to one, your")
+    assert "rows do not: the first sums to 3." in said.replace("\n", " ")
+    assert "Neither your rows sum to one nor your columns" in weights_exercise()(sum_forgotten).text
+
+
+def test_an_unknown_mistake_shows_the_smallest_failing_input():
+    verdict = weights_exercise()(lambda S: np.full(S.shape, 1 / S.shape[-1]))
+    assert verdict.kind is Kind.UNKNOWN_MISTAKE
+    said = verdict.text.replace("\n", " ")
+    assert (
+        "For S = [[0, 1, 4]] you get [[0.3333, 0.3333, 0.3333]]; wanted [[0.01715, 0.04661, 0.9362]]." in said
+    )
+    np.testing.assert_array_equal(verdict.trial.inputs["S"], [[0, 1, 4]])
+
+
+def test_a_case_that_is_right_is_not_shown():
+    def right_for_one_row(S):
+        return softmax(S) if len(S) == 1 else np.zeros_like(S)
+
+    assert len(weights_exercise()(right_for_one_row).trial.inputs["S"]) == 3
+
+
+def test_shapes_and_dtypes_are_told():
+    transposed = weights_exercise()(lambda S: softmax(S).T)
+    assert transposed.kind is Kind.WRONG_SHAPE
+    assert "float64 of shape (3, 1); wanted float64 of shape (1, 3)" in transposed.text.replace("\n", " ")
+    assert "float32" in weights_exercise()(lambda S: softmax(S).astype(np.float32)).text
+    nothing = weights_exercise()(lambda S: print(end=""))
+    assert nothing.kind is Kind.WRONG_SHAPE
+    assert "nothing: is a `return` missing?" in nothing.text.replace("\n", " ")
+
+
+def test_a_value_is_not_a_function_and_a_wrong_signature_no_crash_of_ours():
+    assert "wanted a function of S" in weights_exercise()(0.5).text
+    assert "In the call itself" in weights_exercise()(lambda: 0).text
+
+
+def test_a_constant_is_an_attempt_and_dots_are_none():
+    assert weights_exercise()(lambda S: 0.5).kind is Kind.WRONG_SHAPE
+    assert weights_exercise()(lambda S: ...).kind is Kind.NOT_ATTEMPTED
+
+
+def test_a_crash_is_located_in_the_innermost_line_of_the_reader():
+    def helper(S):
+        return S["a key"]
+
+    def calls_a_helper(S):
+        return helper(S)
+
+    assert 'of helper, `return S["a key"]`' in weights_exercise()(calls_a_helper).text.replace("\n", " ")
+
+
+def test_what_cannot_be_looked_at_is_told():
+    largest = weights_exercise(seen_as=lambda A, S: A.argmax(-1))
+    assert largest(lambda S: S).kind is Kind.RIGHT
+    assert largest(lambda S: "a word").kind is Kind.WRONG_SHAPE
+    said = largest(lambda S: "a word").text.replace("\n", " ")
+    assert "you give a str; wanted something like float64 of shape (1, 3)" in said
+    assert "AttributeError: 'str' object has no attribute 'argmax'" in said
+
+
+def test_not_a_number_and_infinity_are_numbers_too():
+    strange = exercise(worth_trying="nothing.")(lambda: np.array([np.nan, np.inf, -np.inf, 1.0]))
+    assert strange([np.nan, np.inf, -np.inf, 1.0]).kind is Kind.RIGHT
+    assert strange([np.nan, np.inf, np.inf, 1.0]).kind is Kind.UNKNOWN_MISTAKE
+    assert strange([0.0, np.inf, -np.inf, 1.0]).kind is Kind.UNKNOWN_MISTAKE
+
+
+def words_exercise():
+    declared = exercise(worth_trying="nothing.")(lambda: ("up", "down"))
+
+    @declared.mistake
+    def first():
+        """The first is wrong."""
+        return "down", "down"
+
+    @declared.mistake
+    def second():
+        """The second is wrong."""
+        return "up", "same"
+
+    return declared
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (("up", "down"), "✓ Right"),
+        (("down", "down"), "✗ The first is wrong"),
+        (("down", "same"), "✗ The first is wrong"),
+        (("up", "same"), "✗ The second is wrong"),
+        (("up", "up"), "✗ Not right, and none of the mistakes"),
+        (("up", "dwon"), "✗ “dwon” is none of the words: down, same, up"),
+        ("up", "✗ Wrong shape"),
+        (("up", ...), "Not attempted yet"),
+    ],
+)
+def test_of_several_values_each_mistake_is_known_alone(answer, said):
+    assert words_exercise()(answer).text.startswith(said)
+
+
+def test_a_wrong_value_does_not_give_the_right_one_away():
+    number = exercise(worth_trying="nothing.")(lambda: 0.123)
+    assert number(0.5).text.endswith("You gave 0.5.")
+
+
+def test_a_class_can_be_an_answer_and_an_empty_one_is_a_starter():
+    class Counter:
+        def __init__(self, start):
+            self.start = start
+
+    class Starter(Counter): ...
+
+    started = exercise(cases=[(3,)], seen_as=lambda counter, start: counter.start, worth_trying="nothing.")(
+        Counter
+    )
+    assert started(Counter).kind is Kind.RIGHT
+    assert started(Starter).kind is Kind.NOT_ATTEMPTED
+
+
+def test_the_door_lists_the_exercises_and_names_near_ones():
+    assert dir(check) == sorted(dir(check))
+    assert all(
+        isinstance(e, Exercise) and e.name == name for e, name in zip(EXERCISES, dir(check), strict=True)
+    )
+    with pytest.raises(AttributeError, match="no exercise two_key_wait; did you mean two_key_weight"):
+        _ = check.two_key_wait
+    assert doctest.testmod(check).failed == 0
+
+
+def test_names_are_unique_in_the_book():
+    """`check` is flat: a name that two chapters give to an exercise would hide one of them."""
+    named = [
+        (name, path.stem)
+        for path in (ROOT / "src/selfattention/exercises").glob("[a-z]*.py")
+        for name in re.findall(
+            r"^@exercise\((?:.|\n)*?^def (\w+)", path.read_text(encoding="utf-8"), re.MULTILINE
+        )
+    ]
+    assert sorted(name for name, _ in named) == dir(check)
