@@ -26,6 +26,8 @@ from selfattention.formulas import (
     token_scores,
     weighted_sum,
 )
+from selfattention.mutants import prices, right
+from selfattention.mutants.kill_matrix import killers
 
 LAYER, HEAD = 10, 5  # counted from 0: RXNMapper's published choice
 
@@ -338,3 +340,18 @@ def test_trained_reading_ignores_scale(reading):
         _, unscaled = encoder_layer(X[LAYER], **model.layer, h=model.h, attend=no_scale)
         np.testing.assert_array_equal(reaction.points_at(unscaled), reaction.points_at(A[LAYER]))
         assert np.abs(unscaled - A[LAYER]).max() > 0.1
+
+
+def test_trained_mistakes_that_cost_nothing():
+    """Claim: nine mistakes find the same on every reaction and five find more; unit tests tell each."""
+    price_list = prices.load()
+    fine = price_list["attention"]["attention"]
+    same, better = {}, {}
+    for target, mutant in prices.priced():
+        found = price_list[target][mutant.function.__name__]
+        if mutant.function is not right(target):
+            same |= {mutant.function: target} if found == fine else {}
+            better |= {mutant.function: target} if sum(found) > sum(fine) else {}
+    assert (len(same), len(better)) == (9, 5)
+    for function, target in (same | better).items():
+        assert killers(target, function), function.__name__

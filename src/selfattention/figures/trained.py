@@ -6,6 +6,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from selfattention.figures import ROLES
 
 WEIGHTS = LinearSegmentedColormap.from_list("A", ["#ffffff", ROLES["A"], "#5a2a4c"])
+OVER_LINES = {"facecolor": "white", "linewidth": 0, "pad": 0.6}  # behind a number that a line may cross
 
 
 def molecule(ax, atoms, bonds, letters, places):
@@ -105,3 +106,23 @@ def bugs(axes, names, counts, totals, titles, guesses):
         ax.tick_params(axis="y", length=0)
         ax.set_xlabel(f"atoms right, of {total}")
         ax.set_title(title)
+
+
+def price_list(ax, names, counts, right, guess):
+    """Atoms found with each mistake, the dearest mistakes at the bottom; orange where nothing is lost."""
+    order = np.argsort(counts, kind="stable")
+    counts, rows = np.asarray(counts)[order], np.arange(len(names))
+    ax.axvline(right, color="#555555", linewidth=1)
+    ax.axvline(guess, color="#555555", linewidth=1, linestyle="--")
+    for silent, role in ((False, "A"), (True, "O")):
+        seen = (counts >= right) == silent
+        ax.hlines(rows[seen], 0, counts[seen], color=ROLES[role], linewidth=1, alpha=0.5)
+        ax.scatter(counts[seen], rows[seen], color=ROLES[role], s=18, zorder=3)
+    place = {"xytext": (5, 0), "textcoords": "offset points", "va": "center", "fontsize": 7}
+    for y, count in zip(rows, counts, strict=True):
+        ax.annotate(f"{count}", (count, y), **place, bbox=OVER_LINES)
+    ax.set_yticks(rows, [names[i] for i in order], fontsize=7.5)
+    ax.set_xlim(0, counts.max() * 1.12)
+    ax.set_ylim(-0.8, len(names) - 0.2)
+    ax.tick_params(axis="y", length=0)
+    ax.set_xlabel("atoms found")

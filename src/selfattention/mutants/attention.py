@@ -16,12 +16,12 @@ def no_scale(Q, K, V):
 
 
 def scale_by_d_k(Q, K, V):
-    """Divided by d_k for √d_k. Chapter 04, pitfall 6."""
+    """Divided by d_k instead of √d_k. Chapter 04, pitfall 6."""
     return softmax(dot_scores(Q, K) / Q.shape[-1]) @ V
 
 
 def scale_by_the_number_of_keys(Q, K, V):
-    """Divided by √m, the number of keys, for √d_k: `len(K)`. Chapter 01."""
+    """Divided by the root of the number of keys, `len(K)`, instead of √d_k. Chapter 01."""
     return softmax(dot_scores(Q, K) / K.shape[-2] ** 0.5) @ V
 
 
@@ -31,12 +31,12 @@ def scale_after_the_softmax(Q, K, V):
 
 
 def scale_twice(Q, K, V):
-    """Divided by √d_k on Q and again on the scores. Chapter 04."""
+    """Divided by √d_k twice, on Q and again on the scores. Chapter 04."""
     return softmax(dot_scores(Q / _root(Q), K) / _root(Q)) @ V
 
 
 def multiplied_by_the_root(Q, K, V):
-    """Multiplied by √d_k where it should be divided. Chapter 04."""
+    """Multiplied by √d_k instead of divided. Chapter 04."""
     return softmax(dot_scores(Q, K) * _root(Q)) @ V
 
 
@@ -69,12 +69,12 @@ def values_inside_the_softmax(Q, K, V):
 
 
 def cosine_for_dot(Q, K, V):
-    """Cosine scores, without a temperature. Chapter 03."""
+    """Cosine scores instead of dot products: lengths no longer count. Chapter 03."""
     return softmax(cosine_scores(Q, K) / _root(Q)) @ V
 
 
 def most_alike_only(Q, K, V):
-    """The best key takes all: an argmax for the softmax. Chapter 06."""
+    """The best key takes all: an argmax instead of the softmax. Chapter 06."""
     best = dot_scores(Q, K).argmax(-1)
     return np.take_along_axis(V, best[..., None], -2)
 
@@ -96,7 +96,7 @@ def largest_value_normalised(Q, K, V):
 
 
 def distance_for_dot(Q, K, V):
-    """Gaussian scores for dot products, where keys have unequal norms. Chapter 03."""
+    """Gaussian scores instead of dot products: the same only where all keys are equally long. Chapter 03."""
     return softmax(gaussian_scores(Q, K, tau=_root(Q))) @ V
 
 
@@ -104,3 +104,18 @@ def causal_uninvited(Q, K, V):
     """A causal mask that nobody asked for. Chapter 10."""
     S = dot_scores(Q, K) / _root(Q)
     return softmax(np.where(np.tri(*S.shape[-2:], dtype=bool), S, -np.inf)) @ V
+
+
+def farthest_key_wins(Q, K, V):
+    """A distance taken for a similarity: the farthest key wins. Chapter 03."""
+    return softmax(-gaussian_scores(Q, K, tau=_root(Q))) @ V
+
+
+def star_for_at(Q, K, V):
+    """Stars read as products of numbers: softmax(Q * K / √d_k) * V. Chapter 01."""
+    return softmax(Q * K / _root(Q)) * V
+
+
+def tokens_in_columns(Q, K, V):
+    """Tokens taken for columns: features attend to features, QᵀK instead of QKᵀ. Chapter 01."""
+    return V @ softmax(Q.swapaxes(-1, -2) @ K / _root(Q)).swapaxes(-1, -2)

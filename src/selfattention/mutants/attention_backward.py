@@ -30,7 +30,7 @@ def softmax_skipped(dO, Q, K, V):
 
 
 def diagonal_of_the_jacobian(dO, Q, K, V):
-    """dS = A ∘ (1 − A) ∘ dA: a sigmoid's derivative for the softmax's. Chapter 12."""
+    """dS = A ∘ (1 − A) ∘ dA: a sigmoid's derivative instead of the softmax's. Chapter 12."""
     return _gradients(dO, Q, K, V, lambda A, dA: A * (1 - A) * dA)
 
 
@@ -41,6 +41,6 @@ def queries_and_keys_exchanged(dO, Q, K, V):
 
 
 def weights_not_transposed(dO, Q, K, V):
-    """dV = A dO for Aᵀ dO, unnoticed where n = m. Chapter 12."""
+    """dV = A dO instead of Aᵀ dO: no error where n = m. Chapter 12."""
     dQ, dK, _ = _gradients(dO, Q, K, V)
     return dQ, dK, softmax(scaled_scores(Q, K)) @ dO

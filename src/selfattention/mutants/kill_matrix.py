@@ -18,6 +18,11 @@ def holds(candidate, prove):
     return True
 
 
+def killers(target, function):
+    """The names of the properties of `target` that a function does not have; none if it survives."""
+    return [prove.__name__ for prove in properties(target) if not holds(function, prove)]
+
+
 def kill_matrix(target):
     """Booleans, mutants × properties: True where the property does not hold, the mutant is killed."""
     return np.array([[not holds(m.function, p) for p in properties(target)] for m in mutants(target)])

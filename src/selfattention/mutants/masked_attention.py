@@ -31,13 +31,18 @@ def mask_added_as_numbers(Q, K, V, visible):
 
 
 def small_fill(Q, K, V, visible):
-    """−10 for −∞: hidden keys keep a little weight. Chapter 10, pitfall 15."""
+    """−10 instead of −∞: hidden keys keep a little weight. Chapter 10, pitfall 15."""
     return softmax(np.where(visible, scaled_scores(Q, K), -10.0).astype(Q.dtype)) @ V
 
 
 def finite_fill(Q, K, V, visible):
-    """−10⁹ for −∞: a row that may see nothing sees everything. Chapter 10, pitfalls 14 and 15."""
+    """−10⁹ instead of −∞: a row that may see nothing sees everything. Chapter 10, pitfalls 14 and 15."""
     return softmax(np.where(visible, scaled_scores(Q, K), -1e9).astype(Q.dtype)) @ V
+
+
+def minus_sign_lost(Q, K, V, visible):
+    """+10⁶ instead of −10⁶: hidden keys take all the weight. Chapter 10, chapter 18."""
+    return softmax(np.where(visible, scaled_scores(Q, K), 1e6).astype(Q.dtype)) @ V
 
 
 def constant_added(Q, K, V, visible):
@@ -63,7 +68,7 @@ def first_query_for_all(Q, K, V, visible):
 
 
 def top_left_for_bottom_right(Q, K, V, visible):
-    """The rows of a triangle shifted to the top left when n < m. Chapter 10, pitfall 17."""
+    """A causal triangle aligned top left instead of bottom right, when n < m. Chapter 10, pitfall 17."""
     n, m = visible.shape[-2:]
     moved = visible & np.tri(n, m, dtype=bool) if n < m else visible
     return softmax(np.where(moved, scaled_scores(Q, K), -np.inf)) @ V

@@ -21,16 +21,17 @@ def old_output_not_rescaled(c_1, Z_1, O_1, c_2, Z_2, O_2):
 
 
 def rescaled_the_wrong_way(c_1, Z_1, O_1, c_2, Z_2, O_2):
-    """exp(c − c_t) for exp(c_t − c). Chapter 13."""
+    """Rescaled the wrong way: exp(c − c_t) instead of exp(c_t − c). Chapter 13."""
     c, a_1, a_2 = _factors(c_1, c_2)
     with np.errstate(divide="ignore"):
         return c, Z_1 / a_1 + Z_2 / a_2, O_1 / a_1[..., None] + O_2 / a_2[..., None]
 
 
-def finished_outputs_added(c_1, Z_1, O_1, c_2, Z_2, O_2):
-    """Outputs averaged by the keys' maxima alone, their sums forgotten. Chapter 13."""
+def finished_outputs_averaged(c_1, Z_1, O_1, c_2, Z_2, O_2):
+    """Finished outputs averaged by their maxima alone: the sums behind them are forgotten. Chapter 13."""
     c, a_1, a_2 = _factors(c_1, c_2)
-    return c, a_1 + a_2, a_1[..., None] * O_1 + a_2[..., None] * O_2
+    with np.errstate(invalid="ignore"):
+        return c, a_1 + a_2, (a_1 / Z_1)[..., None] * O_1 + (a_2 / Z_2)[..., None] * O_2
 
 
 def minus_infinity_from_minus_infinity(c_1, Z_1, O_1, c_2, Z_2, O_2):
@@ -41,6 +42,6 @@ def minus_infinity_from_minus_infinity(c_1, Z_1, O_1, c_2, Z_2, O_2):
 
 
 def newest_maximum(c_1, Z_1, O_1, c_2, Z_2, O_2):
-    """The newest tile's maximum for the largest: overflow when the scores fall. Chapter 13."""
+    """The newest tile's maximum instead of the largest: overflow when the scores fall. Chapter 13."""
     a_1 = np.exp(c_1 - c_2)
     return c_2, a_1 * Z_1 + Z_2, a_1[..., None] * O_1 + O_2

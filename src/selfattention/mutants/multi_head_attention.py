@@ -40,7 +40,7 @@ def identical_heads(X, W_Q, W_K, W_V, W_O, h):
 
 
 def strided_heads(X, W_Q, W_K, W_V, W_O, h):
-    """Head i owns every h-th column for the i-th block. Chapter 08, pitfall 29."""
+    """Head i owns every h-th column instead of the i-th block. Chapter 08, pitfall 29."""
 
     def dealt(wide):
         return np.moveaxis(wide.reshape(*wide.shape[:-1], -1, h), -1, -3)
@@ -54,7 +54,7 @@ def heads_in_reverse(X, W_Q, W_K, W_V, W_O, h):
 
 
 def heads_averaged(X, W_Q, W_K, W_V, W_O, h):
-    """The mean of the heads for their concatenation. Chapter 08."""
+    """The mean of the heads instead of their concatenation. Chapter 08."""
     H = attention(*_heads(X, h, W_Q, W_K, W_V)).mean(-3, keepdims=True)
     return concat_heads(np.repeat(H, h, axis=-3)) @ W_O
 
@@ -65,7 +65,7 @@ def one_wide_head(X, W_Q, W_K, W_V, W_O, h):
 
 
 def scale_by_the_whole_width(X, W_Q, W_K, W_V, W_O, h):
-    """√d_model, the whole width, for the √d_k of one head. Chapter 04, pitfall 4."""
+    """Divided by √d_model, the whole width, instead of the √d_k of one head. Chapter 04, pitfall 4."""
     Q, K, V = _heads(X, h, W_Q, W_K, W_V)
     return concat_heads(softmax(Q @ K.swapaxes(-1, -2) / W_Q.shape[-1] ** 0.5) @ V) @ W_O
 
@@ -84,12 +84,12 @@ def output_projection_missing(X, W_Q, W_K, W_V, W_O, h):
 
 
 def output_projection_transposed(X, W_Q, W_K, W_V, W_O, h):
-    """W_O as (out, in): transposed, unnoticed where it is square. Chapter 07, pitfall 23."""
+    """W_O as (out, in): transposed, and no error where it is square. Chapter 07, pitfall 23."""
     return concat_heads(attention(*_heads(X, h, W_Q, W_K, W_V))) @ W_O.swapaxes(-1, -2)
 
 
 def query_weights_transposed(X, W_Q, W_K, W_V, W_O, h):
-    """W_Q as (out, in): transposed, unnoticed where it is square. Chapter 02, pitfall 23."""
+    """W_Q as (out, in): transposed, and no error where it is square. Chapter 02, pitfall 23."""
     return concat_heads(attention(*_heads(X, h, W_Q.swapaxes(-1, -2), W_K, W_V))) @ W_O
 
 

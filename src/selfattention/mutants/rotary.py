@@ -6,7 +6,7 @@ from selfattention.formulas import rotary, rotary_halves
 
 
 def the_other_convention(Q, positions):
-    """Columns paired with the other half for their neighbour. Chapter 11, pitfall 30."""
+    """Columns paired with the other half instead of their neighbour. Chapter 11, pitfall 30."""
     return rotary_halves(Q, positions)
 
 

@@ -30,7 +30,7 @@ def maximum_of_the_whole_matrix(S):
 
 
 def powers_of_two(S):
-    """2 to the score for e to the score: a temperature of 1 / ln 2. Chapter 05."""
+    """2 to the score instead of e to the score: a temperature of 1 / ln 2. Chapter 05."""
     E = np.exp2(S - S.max(-1, keepdims=True))
     return E / E.sum(-1, keepdims=True)
 

@@ -32,7 +32,7 @@ def values_share_the_gradient(function):
 
 
 def finite_differences(function):
-    """Nudge each number in turn."""
+    """Equal to the change of the loss when each number in turn is nudged."""
     for x, gradient in zip((Q, K, V), function(dO, Q, K, V), strict=True):
         for where in np.ndindex(x.shape):
             up, down = x.copy(), x.copy()

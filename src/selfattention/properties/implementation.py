@@ -32,11 +32,21 @@ def log_sum_exp(attention):
 
 
 def hidden_nan(attention):
-    """NaN in a key that nobody may see reaches nothing."""
+    """NaN in a value that nobody may see reaches nothing."""
     poisoned = V.copy()
     poisoned[..., 5:, :] = np.nan
     O, _ = attention(Q, K, poisoned, mask=masks.prefix(5))
     np.testing.assert_array_equal(O, attention(Q, K, V, mask=masks.prefix(5))[0])
+
+
+def hidden_scores(attention):
+    """Hidden keys ten thousand times as long, with scores to match, change nothing."""
+    loud = K.copy()
+    loud[..., 5:, :] *= 1e4
+    for ours, quiet in zip(
+        attention(Q, loud, V, mask=masks.prefix(5)), attention(Q, K, V, mask=masks.prefix(5)), strict=True
+    ):
+        np.testing.assert_allclose(ours, quiet)
 
 
 def each_sequence_its_padding(attention):

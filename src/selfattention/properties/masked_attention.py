@@ -33,7 +33,7 @@ def hidden_keys_deleted(function):
 
 
 def hidden_values_changed(function):
-    """What stands in a hidden slot does not matter, be it a million."""
+    """The value of a hidden key does not matter, be it a million."""
     visible = np.arange(7) < 4 * np.ones((2, 5, 1))
     poisoned = np.where(np.arange(7)[:, None] < 4, V, 1e6)
     np.testing.assert_array_equal(function(Q, K, poisoned, visible), function(Q, K, V, visible))

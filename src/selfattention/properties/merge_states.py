@@ -45,7 +45,7 @@ def order(merge):
 
 
 def associative(merge):
-    """Three tiles, merged from the left or from the right."""
+    """Three tiles give the same, merged from the left or from the right."""
     a, b, c = _state(0, 3), _state(3, 5), _state(5, 9)
     _same(merge(*merge(*a, *b), *c), merge(*a, *merge(*b, *c)))
 
@@ -57,6 +57,6 @@ def empty_tile(merge):
 
 
 def falling_scores(merge):
-    """Scores that fall by a thousand from tile to tile."""
+    """Two tiles are one where the scores fall by a thousand between them."""
     steep = S - 1000 * (np.arange(9) > 3)
     _same(merge(*_state(0, 4, steep), *_state(4, 9, steep)), _state(0, 9, steep))

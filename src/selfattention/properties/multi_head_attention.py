@@ -16,7 +16,7 @@ def shape(function):
 
 
 def finite(function):
-    """Numbers, not NaN."""
+    """Tokens a hundred times as long give numbers, not NaN."""
     assert np.isfinite(function(100 * X, *SQUARE, 3)).all()
 
 
@@ -43,7 +43,7 @@ def one_head_is_attention(function):
 
 
 def one_token(function):
-    """A single token attends to itself: Y = X W_V W_O. A test that cannot see the weights."""
+    """A single token attends to itself, Y = X W_V W_O: a test that cannot see the scores."""
     one = X[:, :1]
     np.testing.assert_allclose(function(one, *SQUARE, 3), one @ SQUARE[2] @ SQUARE[3], atol=1e-12)
 
@@ -72,7 +72,7 @@ def formula_on_squares(function):
 
 
 def formula(function):
-    """Equal to the formula where no matrix is."""
+    """Equal to the formula where no matrix is square."""
     np.testing.assert_allclose(
         function(X, *WEIGHTS, 3), formulas.multi_head_attention(X, *WEIGHTS, 3), atol=1e-12
     )
