@@ -1,0 +1,136 @@
+"""The numbers that the widgets start from: the chapters' own cells, run again, and the package's answers.
+
+One function per widget. What it returns is written to the site as JSON for the widget, and drawn by
+`widget_pictures` for readers without scripts.
+"""
+
+import contextlib
+import io
+import json
+
+import numpy as np
+from links import ROOT
+
+from selfattention import formulas, masks, reactions, rxnmapper
+
+LAYER, HEAD = 10, 5  # chapter 09's head, counted from 0
+REACTIONS = (
+    "paracetamol",
+    "aspirin",
+    "Grignard",
+    "reductive amination",
+    "Diels-Alder",
+    "alkenyl Suzuki",
+    "Claisen rearrangement",
+)
+
+
+def run_cells(notebook, *ids):
+    """What the named cells of a chapter define; what they print is dropped."""
+    cells = json.loads((ROOT / f"notebooks/{notebook}.ipynb").read_text(encoding="utf-8"))["cells"]
+    sources = {cell["id"]: "".join(cell["source"]) for cell in cells}
+    names = {"np": np, **vars(formulas)}
+    with contextlib.redirect_stdout(io.StringIO()):
+        for cell in ids:
+            exec(compile(sources[cell], f"{notebook}#{cell}", "exec"), names)
+    return names
+
+
+def projections():
+    """Three words and their three matrices."""
+    chapter = run_cells("02_projections", "one-view", "three-views")
+    return {name: chapter[name] for name in ("words", "X", "W_Q", "W_K", "W_V")}
+
+
+def scaling():
+    """Raw scores of four of the chapter's queries, the one of its figure first, at each of its widths."""
+    chapter = run_cells("04_scaling", "strangers")
+    queries = [chapter["raw"][:, sequence, query] for sequence, query in [(1, 5), (0, 0), (2, 0), (3, 0)]]
+    return {"widths": chapter["widths"], "queries": np.round(queries, 4)}
+
+
+def softmax():
+    """The scores ln 1, ln 2, ln 5."""
+    return {"s": run_cells("05_softmax", "mean-score-against-beta")["s"]}
+
+
+def context():
+    """Their weights, and three values in the plane."""
+    chapter = run_cells("06_context", "weighted-sum-by-hand")
+    return {name: chapter[name] for name in "AV"}
+
+
+def masks_():
+    """The three scores and a fourth, ln 8, each query with another favourite; and rules from the package."""
+    first = np.append(run_cells("10_masks", "third-key-hidden")["S"], np.log(8))
+    everybody = masks.causal | ~masks.causal
+    rules = {
+        "everything": everybody,
+        "causal": masks.causal,
+        "window(2)": masks.window(2),
+        "causal & window(2)": masks.causal & masks.window(2),
+        "nothing": ~everybody,
+    }
+    S = np.stack([np.roll(first, i) for i in range(4)])
+    return {"S": S, "rules": {name: rule.tile(range(4), range(4)) for name, rule in rules.items()}}
+
+
+def heads():
+    """The first chapter's words, and matrices six wide in halves, from a seed."""
+    chapter = run_cells("01_formula", "the-sentence")
+    halves = np.random.default_rng(0).integers(-3, 4, size=(4, 6, 6)) / 2
+    X = np.minimum(chapter["X"], 1)  # hunger 1, sound 1: scores of ordinary size
+    counts = [1, 2, 3, 6]
+    return {"words": chapter["words"], "X": X, **dict(zip(MATRICES, halves, strict=True)), "counts": counts}
+
+
+def formula():
+    """The first chapter's sentence, with the names of all columns."""
+    chapter = run_cells("01_formula", "the-sentence", "the-weights")
+    words, grammar, world = (chapter[name] for name in ("words", "grammar", "world"))
+    columns = dict.fromkeys(("W_Q", "W_K", *"QK"), grammar) | dict.fromkeys(("W_V", *"VO"), world)
+    columns |= dict.fromkeys(("X", "W_O", "Y"), grammar + world) | dict.fromkeys("SA", words)
+    given = {name: chapter[name] for name in ("X", *MATRICES)}
+    return {"words": words, "columns": columns, **given}
+
+
+MATRICES = ("W_Q", "W_K", "W_V", "W_O")
+
+
+def trained():
+    """What layer 10, head 5 of the trained model makes of seven reactions with known maps."""
+    model = rxnmapper.load(np.float64)
+    cases = {case.name: case for case in reactions.load()}
+    return {"layer": LAYER, "head": HEAD, "reactions": [_read(model, cases[name]) for name in REACTIONS]}
+
+
+def _read(model, case):
+    """One reaction: its tokens, where its atoms stand, which are right, and the product atoms' weights."""
+    _, A = formulas.encoder(model.embed(case.tokens), **model.encoder)
+    return {
+        "name": case.name,
+        "tokens": case.tokens,
+        "reactants": case.reactants,
+        "products": case.products,
+        "right": [case.reactants[row] for row in case.right],
+        "A": A[LAYER, HEAD, case.products].round(4),
+    }
+
+
+NUMBERS = {
+    "projections": projections,
+    "scaling": scaling,
+    "softmax": softmax,
+    "context": context,
+    "masks": masks_,
+    "heads": heads,
+    "formula": formula,
+    "trained": trained,
+}
+
+
+def as_json(numbers):
+    """The numbers for a browser: arrays become lists."""
+    return json.dumps(
+        numbers, default=lambda array: array.tolist(), separators=(",", ":"), ensure_ascii=False
+    )

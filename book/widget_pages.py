@@ -1,0 +1,195 @@
+"""Sphinx: a widget beside the equation that it moves, so that a reader can touch the formula.
+
+- under an equation or claim that `WIDGETS` names, and wherever a page says `widget`: a question, the
+  place for the widget, and the picture for readers without scripts;
+- into the site: the modules of book/widgets, each widget's first numbers as JSON, and its picture,
+  both from the package;
+- the script that mounts widgets, and their style, on the pages that have one.
+"""
+
+import html
+import io
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib
+import matplotlib.pyplot as plt
+import widget_pictures
+from docutils import nodes
+from links import ROOT
+from sphinx.transforms import SphinxTransform
+from sphinx.util.docutils import SphinxDirective
+from widget_numbers import NUMBERS, as_json
+
+MODULES = ROOT / "book/widgets"
+SITE = "_static/widgets"  # in the built book
+
+
+@dataclass(frozen=True)
+class Widget:
+    """Its name, the label under which it stands, what it lets the reader find out, its picture in words."""
+
+    name: str
+    under: str  # an equation's or a claim's label; or the page that asks for it
+    question: str  # $…$ is mathematics
+    alt: str
+
+
+WIDGETS = (
+    Widget(
+        "projections",
+        "eq-projections",
+        "Drag “it” wherever you like: can it be made to score itself anything but zero? Then give queries "
+        "and keys the same matrix, and ask again.",
+        "Four planes with arrows for the words cat, naps and it: the tokens, and their queries, keys and "
+        "values. Each query stands at a right angle to its token.",
+    ),
+    Widget(
+        "scaling",
+        "eq-scaled-scores",
+        "Here are 64 strangers and one query. By which power $d_k^{\\,p}$ must the scores be divided so that "
+        "their spread stays about the same from $d_k = 4$ to $1024$, and the bars with it?",
+        "Weights of one query over 64 keys at three widths. Unscaled, one key ends up with all the weight; "
+        "divided by the root of the width, many keys keep a share at every width.",
+    ),
+    Widget(
+        "softmax",
+        "claim-softmax-temperature",
+        "How cold must it get before the third key has nine tenths? And what changes when one number is "
+        "added to all the scores, with the maximum subtracted and without?",
+        "The weights of three keys against temperature: cold, the third key has all; hot, each has a third. "
+        "Beside them the entropy, which rises from zero to ln 3.",
+    ),
+    Widget(
+        "context",
+        "eq-weighted-sum",
+        "Move the values and change their scores: can you bring the output outside the dashed band?",
+        "A triangle of three values in the plane, and the path of the output inside it, from the third value "
+        "when cold to the middle when hot, past the point (5, 1).",
+    ),
+    Widget(
+        "masks",
+        "eq-masked-scores",
+        "Hide a key from a query. By what factor does each weight that is left grow, is it the same factor "
+        "for all of them, and what is left when nothing may be seen?",
+        "Two four-by-four matrices of weights: with everything visible, and causal, where each row is "
+        "divided by a smaller sum and the upper triangle is zero.",
+    ),
+    Widget(
+        "heads",
+        "claim-multi-head-sum",
+        "Cut the same matrices into more heads. Does $Q$ change, do the weights, and how many shares "
+        "$H^{(i)} W_O^{(i)}$ does it take to reach $Y$?",
+        "Three matrices of weights: those of one head six wide, and those of two heads three wide cut from "
+        "the same matrices. All three differ.",
+    ),
+    Widget(
+        "formula",
+        "whole_formula",
+        "Which numbers made the 4 in the row of “cats”, and which made those?",
+        "Every matrix of the example, from X over Q, K, V, S, A and O to Y, in whose row of cats hunger is 4 "
+        "and sound 2.",
+    ),
+    Widget(
+        "trained",
+        "claim-trained-aligns-atoms",
+        "Choose an atom of the product. Which atom of the reactants does the head say that it was, and in "
+        "which of the seven reactions does it point at a wrong one?",
+        "The tokens of paracetamol below those of its reactants, with lines from each atom of the product to "
+        "the atoms that the head looks at, darkest where the weight is largest.",
+    ),
+)
+BY_NAME = {widget.name: widget for widget in WIDGETS}
+BY_LABEL = {widget.under: widget for widget in WIDGETS}
+
+
+def block(widget, docname):
+    """The question, the widget's place, and what stands there without scripts."""
+    question = nodes.paragraph(classes=["widget-question"])
+    for i, part in enumerate(widget.question.split("$")):
+        question += nodes.math(part, part) if i % 2 else nodes.Text(part)
+    root = "../" * docname.count("/")
+    picture = f'<img src="{root}{SITE}/{widget.name}.svg" alt="{html.escape(widget.alt)}" loading="lazy">'
+    place = (
+        f'<div data-widget="{widget.name}" role="group" aria-label="Touch the formula: {widget.name}">'
+        f'<div class="widget-stage"></div><noscript>{picture}</noscript>'
+        '<button type="button" class="widget-again" hidden>Start again</button></div>'
+    )
+    container = nodes.container(classes=["widget"], ids=[f"widget-{widget.name}"])
+    container += [question, nodes.raw("", place, format="html")]
+    return container
+
+
+class WidgetsUnderFormulas(SphinxTransform):
+    """After an equation's line of links, or after a claim's box."""
+
+    default_priority = 101  # after the links, see formula_map.LinksUnderFormulas
+
+    def apply(self):
+        for node in list(self.document.findall(nodes.Element)):
+            widget = BY_LABEL.get(self._label(node))
+            if widget:
+                place = node.parent.index(node) + 1
+                place += "formula-links" in self._classes_at(node.parent, place)
+                node.parent.insert(place, block(widget, self.env.docname))
+
+    @staticmethod
+    def _label(node):
+        return (
+            node.get("label")
+            if isinstance(node, nodes.math_block) or "claim-" in str(node.get("label"))
+            else None
+        )
+
+    @staticmethod
+    def _classes_at(parent, place):
+        return parent[place]["classes"] if place < len(parent) else []
+
+
+class WidgetDirective(SphinxDirective):
+    """The widget of that name, on a page of its own."""
+
+    required_arguments = 1
+
+    def run(self):
+        return [block(BY_NAME[self.arguments[0]], self.env.docname)]
+
+
+def add_script(app, pagename, templatename, context, doctree):
+    """Only pages with a widget load the script and the style."""
+    if doctree is not None and any("widget" in node["classes"] for node in doctree.findall(nodes.container)):
+        app.add_js_file("widgets/load.js", loading_method="defer")
+        app.add_css_file("widgets/widgets.css")
+
+
+def write_widgets(app):
+    """Modules, numbers and pictures, before the pages, so that Sphinx can sign their addresses."""
+    if app.builder.format != "html":
+        return
+    site = Path(app.outdir) / SITE
+    shutil.copytree(MODULES, site, dirs_exist_ok=True)
+    (site / "data").mkdir(exist_ok=True)
+    for name, compute in NUMBERS.items():
+        numbers = compute()
+        (site / f"data/{name}.json").write_text(as_json(numbers), encoding="utf-8")
+        (site / f"{name}.svg").write_bytes(draw(name, numbers))
+
+
+def draw(name, numbers):
+    """The picture as SVG, the same bytes each time."""
+    style = ["selfattention.figures.book", {"svg.hashsalt": name, "svg.fonttype": "path"}]
+    with matplotlib.rc_context({"backend": "agg"}), plt.style.context(style):
+        figure = getattr(widget_pictures, name)(**numbers)
+        out = io.BytesIO()
+        figure.savefig(out, format="svg", metadata={"Date": None})
+        plt.close(figure)
+    return out.getvalue()
+
+
+def setup(app):
+    app.add_transform(WidgetsUnderFormulas)
+    app.add_directive("widget", WidgetDirective)
+    app.connect("builder-inited", write_widgets)
+    app.connect("html-page-context", add_script)
+    return {"parallel_read_safe": True}

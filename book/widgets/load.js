@@ -1,0 +1,50 @@
+/**
+ * Brings a widget to life when it comes near the window: its module and its numbers are fetched then,
+ * and not before. A classic script, because a browser refuses modules to a page that was opened as a
+ * file; there, and wherever a part is missing, the picture for readers without scripts is shown.
+ */
+(() => {
+  const here = document.currentScript.src;
+  const fetched = (path) => new URL(path, here).href;
+
+  async function mount(widget) {
+    const stage = widget.querySelector(".widget-stage");
+    if (location.protocol === "file:")
+      return showPicture(widget, "It moves when the book is served, as by “make serve”.");
+    const name = widget.dataset.widget;
+    try {
+      const [module, numbers] = await Promise.all([
+        import(fetched(`${name}.mjs`)),
+        fetch(fetched(`data/${name}.json`)),
+      ]);
+      const start = await numbers.json();
+      module.default(stage, start);
+      const again = widget.querySelector(".widget-again");
+      again.hidden = false;
+      again.addEventListener("click", () => {
+        stage.replaceChildren();
+        module.default(stage, start);
+      });
+    } catch (reason) {
+      showPicture(widget, "It could not be loaded; this is how it begins.");
+      throw reason;
+    }
+  }
+
+  function showPicture(widget, why) {
+    widget.querySelector(".widget-stage").innerHTML = widget.querySelector("noscript").textContent;
+    widget.querySelector(".widget-stage").append(why);
+  }
+
+  const near = new IntersectionObserver(
+    (entries) => {
+      for (const { isIntersecting, target } of entries) {
+        if (!isIntersecting) continue;
+        near.unobserve(target);
+        mount(target);
+      }
+    },
+    { rootMargin: "600px" },
+  );
+  for (const widget of document.querySelectorAll("[data-widget]")) near.observe(widget);
+})();

@@ -1,0 +1,410 @@
+"""The touchable formulas: functions in node, and widgets in a browser, against the package."""
+
+import inspect
+import json
+import re
+import shutil
+import subprocess
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+import widget_numbers
+from bs4 import BeautifulSoup
+from examples import EXAMPLES
+from links import ROOT
+from test_browser import _browser
+from widget_pages import BY_NAME, WIDGETS, draw
+
+from selfattention import formulas, reactions
+
+SITE = ROOT / "_build/html"
+HERE = Path(__file__).parent
+NODE = shutil.which("node")
+needs_node = pytest.mark.skipif(not NODE, reason="node is not installed")
+
+
+@cache
+def starts(name):
+    """The numbers that a widget starts from."""
+    return widget_numbers.NUMBERS[name]()
+
+
+def node(script, text):
+    """What the script prints, once it has read `text`."""
+    command = [NODE, HERE / f"widgets/{script}.mjs"]
+    done = subprocess.run(command, input=text, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+# ---- the functions
+
+EXPORT = re.compile(r"^export (?:const|function) (\w+)", re.MULTILINE)
+NAMES = EXPORT.findall((ROOT / "book/widgets/attention.mjs").read_text(encoding="utf-8"))
+MEMORY = {"projections", "self_attention", "multi_head_attention"}  # last in JavaScript, by name in Python
+
+
+def known_answers(rng):
+    """(function, arguments) for every example of the package, and for the hard rows of the softmax."""
+    for example in EXAMPLES:
+        if example.function in NAMES:
+            given = example.arguments(rng, np.float64)
+            order = inspect.signature(getattr(formulas, example.function)).parameters
+            yield example.function, [given[name] for name in order if name in given]
+    hard = np.array([[-np.inf] * 3, [1000.0, 1001, 1002], [-np.inf, 0, 0], [-1e3, 0, 1e3]])
+    yield "softmax", [hard]
+    yield "log_sum_exp", [hard]
+    yield "entropy", [np.array([[1.0, 0, 0], [0.5, 0.5, 0]])]
+    nobody = np.array([[False] * 7, [True] * 7] + [[False] * 6 + [True]] * 3)
+    Q, K, V = (rng.normal(size=shape) for shape in [(5, 3), (7, 3), (7, 11)])
+    yield "masked_attention", [Q, K, V, nobody]
+
+
+@needs_node
+def test_the_functions_answer_as_the_package_does(rng):
+    cases = list(known_answers(rng))
+    asked = [{"function": name, "arguments": arguments} for name, arguments in cases]
+    text = widget_numbers.as_json(asked).replace("-Infinity", '"-Infinity"')
+    told = node("functions", text)
+    assert sorted(told["names"]) == sorted(NAMES) == sorted({name for name, _ in cases})
+    for (name, arguments), answer in zip(cases, told["answers"], strict=True):
+        expected = call(name, arguments)
+        parts = zip(expected, answer, strict=True) if isinstance(expected, tuple) else [(expected, answer)]
+        for ours, theirs in parts:  # node writes −∞ as a string
+            np.testing.assert_allclose(np.array(theirs, float), ours, rtol=1e-12, atol=1e-12, err_msg=name)
+
+
+def call(name, arguments):
+    if name in MEMORY:
+        return getattr(formulas, name)(*arguments[:-1], memory=arguments[-1])
+    return getattr(formulas, name)(*arguments)
+
+
+def test_the_library_stays_small():
+    """All modules and the loader, as they are served, uncompressed: under 40 KB."""
+    sizes = {path.name: path.stat().st_size for path in (ROOT / "book/widgets").glob("*.*js")}
+    assert set(sizes) == {f"{name}.mjs" for name in (*BY_NAME, "attention", "parts")} | {"load.js"}
+    assert sum(sizes.values()) < 40 * 1024
+
+
+# ---- the pages
+
+
+@pytest.fixture(scope="module")
+def pages():
+    """Every page's text; SITE must have been built."""
+    assert SITE.is_dir(), "build the book first: make book"
+    return {path: path.read_text(encoding="utf-8") for path in SITE.rglob("*.html")}
+
+
+@pytest.fixture(scope="module")
+def page_of(pages):
+    """Widget -> the page on which it stands."""
+    return {name: path for path, text in pages.items() for name in re.findall(r'data-widget="(\w+)"', text)}
+
+
+def test_every_widget_stands_on_one_page_under_its_formula(pages, page_of):
+    text = "".join(pages.values())
+    assert sorted(re.findall(r'data-widget="(\w+)"', text)) == sorted(BY_NAME)
+    for widget in WIDGETS:
+        page = BeautifulSoup(pages[page_of[widget.name]], "html.parser")
+        box = page.find(id=f"widget-{widget.name}")
+        before = box.find_previous(id=re.compile("^(equation-eq-|claim-|from-x-to-y)"))
+        assert before["id"] in (f"equation-{widget.under}", widget.under, "from-x-to-y")
+        assert "?" in box.find(class_="widget-question").get_text()
+
+
+def test_only_pages_with_a_widget_load_its_script(pages, page_of):
+    for path, text in pages.items():
+        scripts = re.findall(r"<script[^>]*_static/widgets/([\w.]+)", text)
+        assert scripts == (["load.js"] if path in page_of.values() else []), path.name
+
+
+@pytest.mark.parametrize("name", BY_NAME)
+def test_the_site_holds_the_package_s_numbers_and_their_picture(name):
+    numbers = starts(name)
+    published = SITE / "_static/widgets"
+    assert (published / f"data/{name}.json").read_text("utf-8") == widget_numbers.as_json(numbers)
+    assert (published / f"{name}.svg").read_bytes() == draw(name, numbers)
+
+
+# ---- the widgets, touched
+
+
+def press(on, *keys):
+    return {"do": "press", "on": on, "keys": list(keys)}
+
+
+def slider(name, *keys):
+    return press(f'input[name="{name}"]', *keys)
+
+
+def click(on):
+    return {"do": "click", "on": on}
+
+
+def handle(label, *keys):
+    return press(f'[aria-label="{label}"]', *keys)
+
+
+START = {"do": "none"}
+AGAIN = click(".widget-again")
+POWER = "power p, scores divided by d_k to the p"
+THREE_HEADS = '[type="radio"][value="3"]'
+VISITS = {
+    "projections": [
+        START,
+        handle("token it", *["ArrowRight"] * 5, *["ArrowUp"] * 3),
+        click('input[value="one"]'),
+        {"do": "drag", "on": '[aria-label="token cat"]', "by": [-30, -20]},
+        {"do": "tap", "on": ".widget-plane", "at": [40, 40]},
+        AGAIN,
+    ],
+    "scaling": [
+        START,
+        slider("d_k", "End"),
+        slider(POWER, *["ArrowRight"] * 10),
+        click("button >> nth=0"),
+    ],
+    "softmax": [
+        START,
+        slider("temperature T", *["ArrowLeft"] * 20),
+        slider("score of key 1", "End"),
+        slider("added to all scores", "End"),
+    ],
+    "context": [
+        START,
+        handle("value 3", *["ArrowUp"] * 3, "Shift+ArrowLeft"),
+        slider("score for value 1", "End"),
+        {"do": "drag", "on": '[aria-label="value 2"]', "by": [60, -40]},
+    ],
+    "masks": [
+        START,
+        click("button >> text=causal >> nth=0"),
+        click('[aria-label$="hide key 2 from query 3"]'),
+        click("button >> text=nothing"),
+    ],
+    "heads": [
+        START,
+        click(THREE_HEADS),
+        slider("shares added", "ArrowLeft"),
+        press(THREE_HEADS, "ArrowRight"),
+    ],
+    "formula": [
+        START,
+        {"do": "hover", "on": '[data-name^="A ="] tbody td >> nth=4'},
+        click('[data-name="X"] tbody td >> nth=4'),
+        {"do": "type", "on": "#widget-given", "text": "14"},
+        press('[data-name^="S ="] td[tabindex="0"]', "ArrowDown", "ArrowRight"),
+    ],
+    "trained": [
+        START,
+        {"do": "select", "on": "select", "label": "Claisen rearrangement"},
+        click(".tokens button >> nth=2"),
+        press(".tokens button >> nth=2", "Tab", "Enter"),
+    ],
+}
+
+
+@pytest.fixture(scope="module")
+def touched(page_of):
+    """Every widget after every step, in one run of one browser; skipped where there is none."""
+    places = {name: str(path.relative_to(SITE)) for name, path in page_of.items()}
+    visits = [{"widget": name, "page": places[name], "steps": steps} for name, steps in VISITS.items()]
+    asked = {"site": str(SITE), "browser": _browser(), "visits": visits, "far": places["trained"]}
+    return node("touch", json.dumps(asked))
+
+
+@pytest.fixture
+def states(touched, request):
+    """The states that the widget named in the test went through, step by step."""
+    (visit,) = [visit for visit in touched["visits"] if visit["widget"] == request.param]
+    return visit["states"]
+
+
+def of(widget):
+    return pytest.mark.parametrize("states", [widget], indirect=True)
+
+
+def number(text):
+    return float(text.replace("−", "-"))
+
+
+def shows(texts, expected):
+    """Whether texts are these numbers, each within half of its last decimal."""
+    texts, expected = np.atleast_1d(texts), np.atleast_1d(expected)
+    assert texts.shape == expected.shape
+    for text, x in zip(texts.ravel(), expected.ravel(), strict=True):
+        decimals = len(text.partition(".")[2])
+        assert abs(number(text) - x) <= 0.5001 * 10**-decimals, (text, x)
+
+
+@of("projections")
+def test_projections_widget(states):
+    words, _, W_Q, W_K, W_V = starts("projections").values()
+    first, moved, one_view, dragged, tapped, again = states
+
+    def scores(state, W_K):
+        X = [[number(x) for x in state["handles"][f"token {word}"].split(",")] for word in words]
+        Q, K, _ = formulas.projections(np.array(X), W_Q, W_K, W_V)
+        return formulas.dot_scores(Q, K)
+
+    np.testing.assert_array_equal(first["handles"]["token it"], "0.0, 1.0")
+    assert moved["handles"]["token it"] == "0.5, 1.3"
+    for state, W in zip(states, (W_K, W_K, W_Q, W_Q, W_Q, W_K), strict=True):
+        shows(state["tables"]["S = Q Kᵀ"], scores(state, W))
+    assert dragged["handles"]["token cat"] != one_view["handles"]["token cat"]
+    assert tapped["handles"]["token cat"] == "−2.0, 2.0"  # near the corner: at its limits
+    assert "“it” scores itself 0.00; it scores “cat” highest" in moved["says"]
+    assert "“it” scores itself 0.00" not in one_view["says"]
+    assert again == first | {"focus": again["focus"]}
+
+
+@of("scaling")
+def test_scaling_widget(states):
+    widths, queries = starts("scaling").values()
+    settings = [(0, 0, 0), (0, 4, 0), (0, 4, 0.5), (1, 4, 0.5)]
+    for state, (query, width, power) in zip(states, settings, strict=True):
+        S = queries[query][width] / widths[width] ** power
+        A = formulas.softmax(S)
+        np.testing.assert_allclose(state["bars"], A, atol=1e-6)
+        shows(state["facts"]["spread"], S.std())
+        shows(state["facts"]["largest"], A.max())
+        shows(state["facts"]["keys"], formulas.effective_keys(A))
+    assert f"the luckiest of 64 keys gets {100 * np.max(states[1]['bars']):.0f} %" in states[1]["says"]
+
+
+@of("softmax")
+def test_softmax_widget(states):
+    s = starts("softmax")["s"]
+    first, cold, raised, shifted = states
+    raised_s = np.array([np.log(20), *s[1:]])
+    T = 10**-0.4
+    for state, scores in zip(states, (s, s / T, raised_s / T, (raised_s + 1000) / T), strict=True):
+        A = formulas.softmax(scores)
+        shows([row[0] for row in state["tables"]["weights"]], scores)
+        shows([row[1] for row in state["tables"]["weights"]], A)
+        shows(state["facts"]["largest"], A.max())
+        shows(state["facts"]["entropy"], formulas.entropy(A))
+        shows(state["facts"]["c"], scores.max())
+        shows(state["facts"]["Z"], np.exp(scores - scores.max()).sum())
+    assert [row[1] for row in shifted["tables"]["weights"]] == [row[1] for row in raised["tables"]["weights"]]
+    assert [row[2] for row in shifted["tables"]["weights"]] == ["NaN"] * 3
+    assert "As printed" in shifted["says"]
+    assert "key 3 has 62.5 %" in first["says"]
+    assert "As printed" not in cold["says"]
+
+
+@of("context")
+def test_context_widget(states):
+    A, V = starts("context").values()
+    for state, eighths in zip(states, ([1, 2, 5], [1, 2, 5], [20, 2, 5], [20, 2, 5]), strict=True):
+        V = np.array([[number(x) for x in state["handles"][f"value {j}"].split(",")] for j in (1, 2, 3)])
+        A = np.array([eighths]) / sum(eighths)
+        shows(state["tables"]["A"], A)
+        shows(state["tables"]["O = A V"], formulas.weighted_sum(A, V))
+        assert state["says"].endswith("inside the band, as ever.")
+    assert states[1]["handles"]["value 3"] == "7.0, 0.3"
+    assert states[3]["handles"]["value 2"] != "0.0, 0.0"
+
+
+@of("masks")
+def test_masks_widget(states):
+    S, rules = starts("masks").values()
+    fewer = rules["causal"].copy()
+    fewer[2, 1] = False
+    for state, visible in zip(
+        states, (rules["everything"], rules["causal"], fewer, rules["nothing"]), strict=True
+    ):
+        seen = np.exp(S) * visible
+        shows(state["tables"]["A, rows renormalised"], formulas.softmax(formulas.masked_scores(S, visible)))
+        sums = seen.sum(1)
+        factors = np.divide(np.exp(S).sum(1), sums, out=np.zeros(4), where=sums > 0)
+        shows([row[0] for row in state["tables"]["row sums"]], sums)
+        shows([row[1] for row in state["tables"]["row sums"]], factors)
+    assert "Query 3 sees keys 1, 3. Its row sum is now 6" in states[2]["says"]
+    assert "all its weights are zero" in states[3]["says"]
+
+
+@of("heads")
+def test_heads_widget(states):
+    X, W_Q, W_K, W_V, W_O = (starts("heads")[name] for name in ("X", *widget_numbers.MATRICES))
+    wide = formulas.projections(X, W_Q, W_K, W_V)
+    for state, (h, count) in zip(states, [(2, 2), (3, 3), (3, 2), (6, 6)], strict=True):
+        joined, A = formulas.attend_by_head(*wide, h)
+        shares = formulas.split_heads(joined, h) @ W_O.reshape(h, 6 // h, 6)
+        shows(state["tables"]["Q, columns by head"], wide[0])
+        shows(state["tables"]["Concat(H), columns by head"], joined)
+        shows([state["tables"][f"A of head {i + 1}"] for i in range(h)], A)
+        shows(state["tables"]["Y = Concat(H) W_O"], formulas.multi_head_attention(X, W_Q, W_K, W_V, W_O, h))
+        shows(state["tables"]["sum of the shares added"], shares[:count].sum(0))
+        assert ("It is Concat(H) W_O." in state["says"]) == (count == h)
+
+
+@of("formula")
+def test_formula_widget(states):
+    given = [starts("formula")[name] for name in ("X", *widget_numbers.MATRICES)]
+    first, hovered, chosen, changed, walked = states
+    for state in states:
+        X = given[0].copy()
+        X[0, 4] = 14 if state in (changed, walked) else 7
+        Q, K, V = formulas.projections(X, *given[1:4])
+        S = formulas.scaled_scores(Q, K)
+        A = formulas.softmax(S)
+        O = formulas.weighted_sum(A, V)
+        made = {"Q = X W_Q": Q, "K = X W_K": K, "V = X W_V": V, "S = Q Kᵀ / √d_k": S, "A = softmax(S)": A,
+                "O = A V": O, "Y = O W_O": formulas.output_projection(O, given[4])}  # fmt: skip
+        for name, M in made.items():
+            shows(state["tables"][name], M)
+    assert (first["says"], first["made"], first["makers"]) == (
+        "Y[cats, hunger] = 4 · 1 = 4.",
+        ["4"],
+        ["4", "2", "1", "0"],
+    )
+    assert hovered["says"] == "A[cats, cats] = exp(0) / (exp(1.39) + exp(0) + exp(0.69)) ≈ 0.14."
+    assert chosen["says"] == "X[hungry, hunger] is given: 7."
+    assert changed["says"] == "X[hungry, hunger] is given: 14."
+    assert walked["says"].startswith("S[cats, cats] = (−1.39 · 1 + 1.39 · 1) / √4")
+    assert len(walked["makers"]) == 8
+
+
+@of("trained")
+def test_trained_widget(states):
+    published = {case["name"]: case for case in starts("trained")["reactions"]}
+    cases = {case.name: case for case in reactions.load()}
+    visited = [
+        ("paracetamol", 0),
+        ("Claisen rearrangement", 0),
+        ("Claisen rearrangement", 2),
+        ("Claisen rearrangement", 3),
+    ]
+    for state, (name, p) in zip(states, visited, strict=True):
+        case, A = cases[name], published[name]["A"]
+        full = np.zeros((len(case.tokens),) * 2)
+        full[case.products] = A
+        weights = case.between(full)
+        best = np.argsort(-weights[p], kind="stable")[:3]
+        shows([row[0] for row in state["tables"]["best"]], weights[p, best])
+        assert [row[1] for row in state["tables"]["best"]] == [
+            "right" if case.right[p, r] else "wrong" for r in best
+        ]
+        tokens = [f"{case.tokens[case.reactants[r]]}, token {case.reactants[r]}" for r in best]
+        assert state["rowNames"]["best"] == tokens
+        found = case.atoms_right(case.points_at(full))
+        assert f"Of {len(case.products)} atoms of the product, {found} look at a right one." in state["says"]
+
+
+def test_widgets_raise_no_error_and_are_accessible(touched):
+    for visit in touched["visits"]:
+        for fault in ("errors", "light", "dark", "phone"):
+            assert visit[fault] == [], (visit["widget"], fault)
+        assert visit["sideways"] <= 0, visit["widget"]
+
+
+def test_widgets_come_late_and_leave_a_picture_where_they_cannot_come(touched):
+    assert touched["early"] == ["widgets.css", "load.js"]
+    assert touched["broken"] > 200  # pixels, of a picture that has arrived
+    assert sorted(touched["scriptless"]) == sorted(BY_NAME)
+    assert min(touched["scriptless"].values()) > 200

@@ -1,0 +1,154 @@
+/* node touch.mjs < {site, browser, visits, far} : touches each widget of the built site as a reader does, and reads it off. */
+
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { serve } from "../browser/server.mjs";
+
+const require = createRequire(new URL("../browser/package.json", import.meta.url));
+const { chromium } = require("playwright-core");
+const axe = require("axe-core");
+
+const DESK = { width: 1280, height: 900 };
+const PHONE = { width: 390, height: 844 };
+const WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"];
+
+const request = JSON.parse(readFileSync(0, "utf8"));
+const site = await serve(request.site);
+// Chromium's own sandbox needs a user other than root; nothing but the built site is opened here.
+const browser = await chromium.launch({ executablePath: request.browser, args: ["--no-sandbox"] });
+
+/* One step of a reader; each leaves the widget in a state that is read off. */
+const STEPS = {
+  none: async () => {},
+  press: async (widget, { on, keys }) => {
+    await widget.locator(on).focus();
+    for (const key of keys) await widget.page().keyboard.press(key);
+  },
+  click: (widget, { on }) => widget.locator(on).click(),
+  hover: (widget, { on }) => widget.locator(on).hover(),
+  select: (widget, { on, label }) => widget.locator(on).selectOption({ label }),
+  type: (widget, { on, text }) => widget.locator(on).fill(text),
+  drag: async (widget, { on, by }) => {
+    const { x, y, width, height } = await widget.locator(on).boundingBox();
+    const mouse = widget.page().mouse;
+    await mouse.move(x + width / 2, y + height / 2);
+    await mouse.down();
+    await mouse.move(x + width / 2 + by[0], y + height / 2 + by[1], { steps: 4 });
+    await mouse.up();
+  },
+  tap: (widget, { on, at }) =>
+    widget
+      .locator(on)
+      .first()
+      .tap({ position: { x: at[0], y: at[1] } }),
+};
+
+async function visit(context, one) {
+  const page = await context.newPage();
+  const errors = [];
+  page.on("console", (message) => {
+    const ours = message.location().url.includes("/widgets/"); // the rest of the page has a test of its own
+    if (ours && message.type() === "error") errors.push(message.text());
+  });
+  page.on("pageerror", (error) => errors.push(error.message));
+  await page.goto(`${site.origin}/${one.page}`, { waitUntil: "load" });
+  const widget = page.locator(`#widget-${one.widget}`);
+  await widget.scrollIntoViewIfNeeded();
+  await widget.locator(".widget-says:not(:empty)").waitFor();
+  const states = [];
+  for (const step of one.steps) {
+    await STEPS[step.do](widget, step);
+    await page.waitForTimeout(250); // the summary speaks when the reader has come to rest
+    states.push(await widget.evaluate(readOff));
+  }
+  await page.evaluate(axe.source);
+  const light = await violations(page, one.widget, { type: "tag", values: WCAG });
+  await page.emulateMedia({ colorScheme: "dark" });
+  const dark = await violations(page, one.widget, { type: "rule", values: ["color-contrast"] });
+  await page.emulateMedia({ colorScheme: "light" });
+  await page.setViewportSize(PHONE);
+  const phone = await violations(page, one.widget, { type: "rule", values: ["target-size"] });
+  const sideways = await widget.evaluate((box) => box.scrollWidth - box.clientWidth);
+  await page.close();
+  return { ...one, states, errors, light, dark, phone, sideways };
+}
+
+async function violations(page, name, runOnly) {
+  const run = { runOnly, resultTypes: ["violations"] };
+  const found = await page.evaluate(([at, only]) => window.axe.run(at, only), [`#widget-${name}`, run]);
+  return found.violations.flatMap(({ id, nodes }) => nodes.map(({ target }) => `${id}: ${target.join(" ")}`));
+}
+
+/* In the page: every number that the widget shows. */
+function readOff(widget) {
+  const text = (node) => node.textContent;
+  const all = (selector, root = widget) => [...root.querySelectorAll(selector)];
+  const rows = (table) => all("tbody tr", table).map((row) => all("td", row).map(text));
+  const heads = (table) => all("tbody th", table).map(text);
+  return {
+    tables: Object.fromEntries(all(".widget-matrix").map((table) => [table.dataset.name, rows(table)])),
+    rowNames: Object.fromEntries(all(".widget-matrix").map((table) => [table.dataset.name, heads(table)])),
+    facts: Object.fromEntries(all("dd").map((fact) => [fact.dataset.name, text(fact)])),
+    bars: all(".widget-bars span").map((bar) => Number(bar.style.getPropertyValue("--height"))),
+    handles: Object.fromEntries(
+      all(".handle").map((point) => [point.ariaLabel, point.getAttribute("aria-valuetext")]),
+    ),
+    says: text(widget.querySelector(".widget-says")),
+    made: all("td.made").map(text),
+    makers: all("td.maker").map(text),
+    focus: document.activeElement.textContent,
+  };
+}
+
+/* How wide the picture is that stands in a widget's place: 0 where it did not arrive. */
+async function picture(context, { page: path, widget }) {
+  const page = await context.newPage();
+  await page.goto(`${site.origin}/${path}`, { waitUntil: "load" });
+  await page.locator(`#widget-${widget}`).scrollIntoViewIfNeeded();
+  const image = page.locator(`#widget-${widget} img`);
+  await image.waitFor();
+  const width = await image.evaluate((img) => img.decode().then(() => img.naturalWidth));
+  await page.close();
+  return width;
+}
+
+/* What has been fetched when the page has come to rest at its top, before any widget is near. */
+async function early(path) {
+  const page = await browser.newPage({ viewport: DESK });
+  const fetched = [];
+  page.on(
+    "request",
+    (asked) => asked.url().includes("/widgets/") && fetched.push(asked.url().split("/").at(-1)),
+  );
+  await page.goto(`${site.origin}/${path}`, { waitUntil: "networkidle" });
+  await page.close();
+  return fetched.map((name) => name.split("?")[0]);
+}
+
+/* A context in which formulas stay as they are: no widget needs MathJax, and it takes its time. */
+async function newContext(options) {
+  const context = await browser.newContext(options);
+  await context.route("**/mathjax/**", (route) =>
+    route.fulfill({ contentType: "text/javascript", body: "" }),
+  );
+  return context;
+}
+
+const touching = await newContext({ viewport: DESK, hasTouch: true });
+const scriptless = await newContext({ javaScriptEnabled: false });
+const broken = await newContext({});
+await broken.route("**/*.mjs", (route) => route.abort());
+
+const result = { visits: [], scriptless: {}, early: await early(request.far) };
+result.broken = await picture(broken, request.visits[0]);
+const waiting = [...request.visits];
+async function work() {
+  for (let one = waiting.shift(); one; one = waiting.shift()) {
+    result.visits.push(await visit(touching, one));
+    result.scriptless[one.widget] = await picture(scriptless, one);
+  }
+}
+await Promise.all([work(), work()]); // while one waits for its page, the other works
+console.log(JSON.stringify(result));
+await browser.close();
+site.close();
