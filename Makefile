@@ -24,7 +24,11 @@ book: setup  ## build the book into _build/html
 	@test -f _build/html/notebooks/01_formula.html
 	@echo "The book is built. Open _build/html/index.html, or run: make serve"
 
-test: book  ## every test and every notebook, and the built book
+tests/browser/node_modules: tests/browser/package-lock.json
+	@# Without npm, or without its registry, the tests in a browser are skipped, and say so.
+	npm ci --prefix tests/browser --no-audit --no-fund || rm -rf $@
+
+test: book tests/browser/node_modules  ## every test and every notebook, and the built book
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/pytest
@@ -38,11 +42,21 @@ figures: setup  ## run the notebooks and compare their pictures with the committ
 mutants: setup  ## which property tells which named mistake from the right function
 	$(BIN)/python -m selfattention.mutants.kill_matrix
 
+prices: setup  ## what each named mistake costs the trained model; writes it down for chapter 09
+	$(BIN)/python -m selfattention.mutants.prices
+
+bench: $(VENV)/peers  ## race every implementation and its peers; minutes, or make bench ARGS=--quick
+	$(BIN)/python benchmarks/race.py $(ARGS)
+
+$(VENV)/peers: $(VENV)/installed
+	$(BIN)/pip install --quiet -e '.[peers]' -c constraints.txt
+	@touch $@
+
 serve: book  ## show the built book on http://127.0.0.1:8000
 	$(BIN)/python -m http.server --bind 127.0.0.1 --directory _build/html $(PORT)
 
 clean:  ## remove what was built, and the environment
-	rm -rf _build $(VENV) src/*.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf _build tests/browser/node_modules $(VENV) src/*.egg-info .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-.PHONY: help setup book test notebooks figures mutants serve clean
+.PHONY: help setup book test notebooks figures mutants prices bench serve clean

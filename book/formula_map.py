@@ -3,15 +3,8 @@
 - under each labelled equation and claim of a chapter: a line of links to function and tests;
 - `formula-map`: the table equation | function | tests | chapter;
 - `test-sources`: the tests of one chapter, each with an anchor;
-- in the API reference: "Eq. softmax:" becomes a link to the equation, and the tests follow;
-- the public addresses, taken from BOOK_URL and REPOSITORY_URL where the publishing workflow sets them;
-- MathJax, copied from its package into the site, so that no page asks another host for it.
+- in the API reference: "Eq. softmax:" becomes a link to the equation, and the tests follow.
 """
-
-import os
-import shutil
-from importlib.util import find_spec
-from pathlib import Path
 
 from docutils import nodes
 from links import DOCSTRING, chapters, snake
@@ -128,30 +121,9 @@ def link_docstring(app, what, name, obj, options, lines):
     lines += ["", f"Tests: {tests}.", ""]
 
 
-def copy_mathjax(app, exception):
-    """MathJax and its fonts from the package sphinx-mathjax-offline, without the other 20 MB."""
-    if exception is None and app.builder.format == "html":
-        source = Path(find_spec("sphinx-mathjax-offline").origin).parent / "static/mathjax"
-        target = Path(app.outdir) / "_static/mathjax"
-        fonts = "output/chtml/fonts/woff-v2"
-        target.mkdir(parents=True, exist_ok=True)
-        shutil.copy(source / "tex-chtml.js", target)
-        shutil.copytree(source / fonts, target / fonts, dirs_exist_ok=True)
-
-
-def take_addresses(app, config):
-    """The site's address and the repository's, known to the workflow that publishes, and to nobody else."""
-    config.html_baseurl = os.environ.get("BOOK_URL", "")
-    if repository := os.environ.get("REPOSITORY_URL"):
-        config.html_theme_options |= {"repository_url": repository, "use_repository_button": True}
-
-
 def setup(app):
-    app.connect("config-inited", take_addresses)
-    app.config.mathjax_path = "mathjax/tex-chtml.js"
     app.add_directive("formula-map", FormulaMap)
     app.add_directive("test-sources", TestSources)
     app.add_transform(LinksUnderFormulas)
     app.connect("autodoc-process-docstring", link_docstring)
-    app.connect("build-finished", copy_mathjax)
     return {"parallel_read_safe": True}

@@ -15,7 +15,7 @@ from selfattention import masks
 @dataclass(frozen=True)
 class Case:
     """One call of the contract: sizes, a mask by name, whether there is a bias, a stretch of the queries,
-    and whether each key scores higher than the one before."""
+    whether each key scores higher than the one before, and the size of what all keys have in common."""
 
     b: int = 2
     h: int = 6
@@ -28,10 +28,14 @@ class Case:
     bias: bool = False
     stretch: float = 1.0
     rising: bool = False
+    common: float = 0.0
 
     def __str__(self):
         return f"{self.b}x{self.h}/{self.g}x{self.n}x{self.m}x{self.d_k}/{self.d_v}-{self.mask}" + (
-            "-bias" * self.bias + f"-x{self.stretch:g}" * (self.stretch != 1) + "-rising" * self.rising
+            "-bias" * self.bias
+            + f"-x{self.stretch:g}" * (self.stretch != 1)
+            + "-rising" * self.rising
+            + f"-common{self.common:g}" * (self.common != 0)
         )
 
     def inputs(self):
@@ -42,7 +46,7 @@ class Case:
         Q, K, V, dO = (rng.normal(size=shape) for shape in shapes)
         if self.rising:
             Q[..., 0], K[..., 0] = 1 + abs(Q[..., 0]), np.linspace(0, 3, m)
-        return Q * self.stretch, K, V, dO, rng.normal(size=(h, n, m)) if self.bias else None
+        return Q * self.stretch, K + self.common, V, dO, rng.normal(size=(h, n, m)) if self.bias else None
 
     def lengths(self):
         return np.arange(self.b) * self.m // self.b  # the first is 0: nobody may see anything

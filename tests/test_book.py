@@ -1,12 +1,22 @@
 """The built book: every page there, every link live, nothing asked of another host."""
 
+import os
+import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+import nbformat
+import numpy as np
 import pytest
 from bs4 import BeautifulSoup
 from execute import chapters
 from links import chapters as linked_chapters
+from matplotlib.colors import to_rgb
+
+from selfattention.figures import ROLES
 
 SITE = Path(__file__).parents[1] / "_build/html"
 LOADS = {"script": "src", "img": "src", "link": "href", "iframe": "src", "source": "src", "video": "src"}
@@ -48,7 +58,8 @@ def test_every_internal_link_and_anchor_is_there(pages):
             link = urlsplit(tag["href"])
             if link.scheme or link.netloc or tag["href"] in ("#", ""):
                 continue
-            target = (path.parent / unquote(link.path)).resolve() if link.path else path
+            folder = SITE if link.path.startswith("/") else path.parent  # the 404 page links from the root
+            target = (folder / unquote(link.path).lstrip("/")).resolve() if link.path else path
             known = anchors.get(target)
             if not target.is_file() or (
                 link.fragment and known is not None and unquote(link.fragment) not in known
@@ -103,3 +114,128 @@ def test_no_raw_tex_or_markup_is_left_in_the_prose(pages):
         text = page.get_text()
         for left in ("$$", "{doc}", "{eq}", "{cite", "{prf:", ":::", "\\mathsf", "\\frac"):
             assert left not in text, (path.name, left)
+
+
+# The look: one palette --------------------------------------------------------------------------------
+
+
+def palette(selector):
+    """The colours that book.css sets under a selector: variable -> red, green, blue from 0 to 1."""
+    sheet = (SITE / "_static/book.css").read_text(encoding="utf-8")
+    (block,) = re.findall(rf"^{re.escape(selector)} \{{(.*?)\}}", sheet, re.DOTALL | re.MULTILINE)
+    return {name: to_rgb(value) for name, value in re.findall(r"--([\w-]+): (#\w{6});", block)}
+
+
+def contrast(a, b):
+    """WCAG 2.2: (brighter + 0.05) / (darker + 0.05) in relative luminance."""
+
+    def luminance(colour):
+        c = np.asarray(colour)
+        return np.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4) @ [0.2126, 0.7152, 0.0722]
+
+    darker, brighter = sorted([luminance(a), luminance(b)])
+    return (brighter + 0.05) / (darker + 0.05)
+
+
+def test_the_colours_of_the_roles_are_the_figures_colours():
+    light = palette(":root")
+    assert {role: light[f"role-{role.lower()}"] for role in ROLES} == {r: to_rgb(c) for r, c in ROLES.items()}
+
+
+@pytest.mark.parametrize(
+    ("selector", "grounds"),
+    [(":root", ["#ffffff", "#f3f4f5"]), ('html[data-theme="dark"]', ["#121212", "#29313d"])],
+)
+def test_the_letters_of_the_roles_can_be_read(selector, grounds):
+    """WCAG 2.2 AA: 4.5 to 1, on the page and on its boxes, in light and in dark."""
+    letters = {name: colour for name, colour in palette(selector).items() if name.endswith("-text")}
+    assert len(letters) == len("QKVAO")
+    for name, colour in letters.items():
+        for ground in grounds:
+            assert contrast(colour, to_rgb(ground)) >= 4.5, (name, ground)
+
+
+def test_every_icon_on_a_page_is_in_the_cut_font(pages):
+    drawn = set(
+        re.findall(r"\.fa-([\w-]+)::before", (SITE / "_static/icons.css").read_text(encoding="utf-8"))
+    )
+    styles = {"solid", "regular", "brands", "lg"}
+    for path, page in pages.items():
+        for icon in page.find_all(class_=re.compile("^fa-")):
+            assert {c[3:] for c in icon["class"] if c.startswith("fa-")} - styles <= drawn, (path.name, icon)
+
+
+# What needs an address: a book of two pages, built as the publishing workflow builds it ---------------
+
+ADDRESS, REPOSITORY, REVISION = "https://host.example/course/", "https://github.com/someone/course", "abc123"
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory):
+    root = tmp_path_factory.mktemp("published")
+    for name in ("book", "src", "tests", "notebooks", "_config.yml"):
+        source = SITE.parents[1] / name
+        if source.is_dir():
+            shutil.copytree(source, root / name, ignore=shutil.ignore_patterns("node_modules", "__pycache__"))
+        else:
+            shutil.copy(source, root)
+    (root / "_toc.yml").write_text(
+        "format: jb-book\nroot: book/index\nchapters:\n  - file: notebooks/05_softmax\n", encoding="utf-8"
+    )
+    addresses = {"BOOK_URL": ADDRESS, "REPOSITORY_URL": REPOSITORY, "REVISION": REVISION}
+    command = [Path(sys.executable).with_name("jupyter-book"), "build", ".", "--quiet"]
+    environment = {**os.environ, **addresses, "PYTHONPATH": str(root / "src")}
+    done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return root / "_build"
+
+
+def parsed(path):
+    return BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")
+
+
+def test_published_pages_have_cards_with_a_picture(published):
+    for name in ("index.html", "book/index.html", "notebooks/05_softmax.html"):
+        page = parsed(published / "html" / name)
+        card = {tag["property"]: tag["content"] for tag in page.find_all("meta", property=True)}
+        assert card["og:site_name"] == "Self-attention, one formula at a time"
+        assert len(card["og:description"]) > 80
+        assert "\\" not in card["og:description"]
+        assert len(card["og:image:alt"]) > 20
+        assert card["og:image"].startswith(ADDRESS)
+        assert (published / "html" / card["og:image"].removeprefix(ADDRESS)).is_file()
+
+
+def test_published_sitemap_names_every_page(published):
+    text = (published / "html/sitemap.xml").read_text(encoding="utf-8")
+    pages = {f"{ADDRESS}{page}.html" for page in ("book/index", "notebooks/05_softmax")}
+    assert set(re.findall(r"<loc>(.*?)</loc>", text)) == pages
+
+
+def test_published_404_finds_its_files_from_any_path(published):
+    page = parsed(published / "html/404.html")
+    links = [tag["href"] for tag in page.find_all(["a", "link"], href=True)]
+    inside = [link for link in links if not link.startswith(("#", "https://"))]
+    assert inside
+    assert [link for link in inside if not link.startswith("/course/")] == []
+
+
+def test_published_chapters_open_in_colab_and_binder(published):
+    """The buttons name notebooks that the launch branch has; the first cell installs this very commit."""
+    links = [
+        tag["href"] for tag in parsed(published / "html/notebooks/05_softmax.html").find_all("a", href=True)
+    ]
+    path = "notebooks/05_softmax.ipynb"
+    assert f"https://colab.research.google.com/github/someone/course/blob/launch/{path}" in links
+    assert f"https://mybinder.org/v2/gh/someone/course/launch?urlpath=lab/tree/{path}" in links
+    assert [p.stem for p in sorted((published / "launch/notebooks").iterdir())] == [
+        p.stem for p in chapters()
+    ]
+
+    notebook = nbformat.read(published / "launch" / path, as_version=4)
+    nbformat.validate(notebook)
+    install, *rest = notebook.cells
+    assert REPOSITORY in install.source
+    assert REVISION in install.source
+    assert "torch" in install.source.splitlines()[-1]
+    assert rest == nbformat.read(SITE.parents[1] / path, as_version=4).cells

@@ -113,6 +113,24 @@ def sums(trial):
     return f"Neither your rows sum to one nor your columns; all weights together are {show(A.sum())}."
 
 
+def who_passes(trial):
+    """What a reader's test says of the function that it was given."""
+    (suspect,) = trial.inputs.values()
+    return f"Your test says that {show(suspect)} {'passes' if trial.given[0] else 'fails'}."
+
+
+def no_average(O, V):
+    """Says which output lies outside the values, where one does: a weighted mean cannot."""
+    beyond = np.maximum(O - V.max(0), V.min(0) - O)
+    if not beyond.max() > 1e-9:
+        return None
+    i, c = np.unravel_index(beyond.argmax(), O.shape)
+    return (
+        f"Feature {c} of the values runs from {show(V[:, c].min())} to {show(V[:, c].max())}, and output "
+        f"{i} has {show(O[i, c])}: that is no average."
+    )
+
+
 def inputs(trial):
     """The arguments of a trial; arrays by their shapes, unless all of them are small."""
     small = trial.size <= 12

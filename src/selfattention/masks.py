@@ -106,7 +106,8 @@ class Band(Rule):
     high: float
 
     def __call__(self, i, j):
-        return (self.low <= i - j) & (i - j <= self.high)
+        i, j = i + 0.0, j + 0.0  # as floats before they meet: not every pair must be made one to face ∞
+        return (j + self.low <= i) & (i <= j + self.high)
 
     def says(self, rows, columns):
         nearest, farthest = rows.start - (columns.stop - 1), rows.stop - 1 - columns.start

@@ -3,9 +3,7 @@
 import numpy as np
 
 from selfattention.diagnosis import exercise
-from selfattention.evidence import fits, numbers, show
-from selfattention.exercises.formula import no_average
-from selfattention.exercises.softmax import who_passes
+from selfattention.evidence import fits, no_average, numbers, show, who_passes
 from selfattention.formulas import attention, scaled_scores, softmax, weighted_sum
 from selfattention.mutants.attention import (
     keys_in_reverse,

@@ -3,7 +3,7 @@
 import numpy as np
 
 from selfattention.diagnosis import exercise
-from selfattention.evidence import fits, numbers, show
+from selfattention.evidence import fits, no_average, numbers, show
 from selfattention.mutants.attention import (
     no_scale,
     scale_by_the_number_of_keys,
@@ -90,18 +90,6 @@ def sound_as_before():
     """Nothing about purr changed, and yet its share did: the sound is not what it was."""
     a, hunger, _ = hungry_twice.solution()
     return a, hunger, 2.0
-
-
-def no_average(O, V):
-    """Says which output lies outside the values, where one does: a weighted mean cannot."""
-    beyond = np.maximum(O - V.max(0), V.min(0) - O)
-    if not beyond.max() > 1e-9:
-        return None
-    i, c = np.unravel_index(beyond.argmax(), O.shape)
-    return (
-        f"Feature {c} of the values runs from {show(V[:, c].min())} to {show(V[:, c].max())}, and output "
-        f"{i} has {show(O[i, c])}: that is no average."
-    )
 
 
 def outside_the_values(trial):

@@ -6,7 +6,7 @@ import numpy as np
 
 from selfattention import formulas
 from selfattention.diagnosis import exercise
-from selfattention.evidence import show
+from selfattention.evidence import show, who_passes
 from selfattention.formulas import greedy_suite
 from selfattention.mutants.attention import scale_by_d_k, softmax_over_the_queries
 from selfattention.mutants.kill_matrix import killers
@@ -56,11 +56,6 @@ def at_temperature(T):
 
     attention.__name__ = f"attention_at_temperature_{T:g}"
     return attention
-
-
-def who_passes(trial):
-    verb = "passes" if trial.given[0] else "fails"
-    return f"Your test says that {show(trial.inputs['suspect'])} {verb}."
 
 
 @exercise(

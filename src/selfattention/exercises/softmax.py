@@ -3,7 +3,7 @@
 import numpy as np
 
 from selfattention.diagnosis import exercise
-from selfattention.evidence import show
+from selfattention.evidence import show, who_passes
 from selfattention.formulas import softmax
 from selfattention.mutants.softmax import maximum_of_the_whole_matrix, over_the_other_axis
 
@@ -166,11 +166,6 @@ def unmasking_test(suspect):
     """Three rows cannot all sum to one where all weights together sum to five."""
     S = np.random.default_rng(0).normal(size=(3, 5))
     return np.allclose(suspect(S).sum(1), 1)
-
-
-def who_passes(trial):
-    verb = "passes" if trial.given[0] else "fails"
-    return f"Your test says that {show(trial.inputs['suspect'])} {verb}."
 
 
 @unmasking_test.mistake_shown_by(who_passes)

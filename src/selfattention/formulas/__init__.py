@@ -21,7 +21,9 @@ from selfattention.formulas.heads import (
     split_heads,
     transformer_parameters,
 )
+from selfattention.formulas.kernels import arithmetic_intensity, compulsory_traffic, roofline
 from selfattention.formulas.masks import masked_attention, masked_scores
+from selfattention.formulas.mutants import greedy_suite, mutation_score
 from selfattention.formulas.output import output_projection
 from selfattention.formulas.positions import (
     alibi,
@@ -68,12 +70,14 @@ __all__ = [
     "alibi",
     "alibi_slopes",
     "append_ones",
+    "arithmetic_intensity",
     "attend_by_head",
     "attention",
     "attention_backward",
     "attention_flops",
     "bilinear_scores",
     "central_difference",
+    "compulsory_traffic",
     "concat_heads",
     "cosine_scores",
     "direct_traffic",
@@ -87,6 +91,7 @@ __all__ = [
     "frequencies",
     "gaussian_scores",
     "gelu",
+    "greedy_suite",
     "group_sum",
     "head_for_weights",
     "layer_norm",
@@ -97,11 +102,13 @@ __all__ = [
     "merge_states",
     "multi_head_attention",
     "multi_head_parameters",
+    "mutation_score",
     "nadaraya_watson",
     "output_projection",
     "product_backward",
     "projections",
     "query_derivative",
+    "roofline",
     "rotary",
     "rotary_halves",
     "rotation",

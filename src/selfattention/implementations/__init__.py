@@ -17,13 +17,17 @@ class Implementation:
     name: str
     library: str  # of the arrays it takes: numpy or torch
     device: str = "cpu"
+    compiler: str | None = None  # what else it needs
 
     def why_not(self):
         """Why it cannot run here, in words; None where it can."""
-        if find_spec(self.library) is None:
-            return f"{self.library} is not installed"
+        for needed in filter(None, (self.library, self.compiler)):
+            if find_spec(needed) is None:
+                return f"{needed} is not installed"
         if self.device == "cuda" and not import_module("torch").cuda.is_available():
             return "no CUDA device"
+        if self.compiler == "triton":
+            return import_module("selfattention.implementations.triton_here").why_not(self.device)
         return None
 
     def load(self):
@@ -34,8 +38,11 @@ class Implementation:
 IMPLEMENTATIONS = {
     "numpy_direct": Implementation("numpy_direct", "numpy"),
     "numpy_tiled": Implementation("numpy_tiled", "numpy"),
+    "numba_tiled": Implementation("numba_tiled", "numpy", compiler="numba"),
     "torch_direct": Implementation("torch_direct", "torch"),
     "torch_direct_cuda": Implementation("torch_direct", "torch", device="cuda"),
     "torch_tiled": Implementation("torch_tiled", "torch"),
     "torch_tiled_cuda": Implementation("torch_tiled", "torch", device="cuda"),
+    "triton_fused": Implementation("triton_fused", "torch", compiler="triton"),  # in its interpreter
+    "triton_fused_cuda": Implementation("triton_fused", "torch", device="cuda", compiler="triton"),
 }

@@ -30,10 +30,18 @@ from selfattention.masks import Rule, Table, everybody
 
 def forward(function):
     """Let `function(Q, K, V, rule, bias, scale) -> (O, L)`, on the one form, keep the contract."""
+    return _forward(function, _accumulator)
 
+
+def forward_in_half(function):
+    """The same for a function that widens halves itself: they come as they are."""
+    return _forward(function, _unchanged)
+
+
+def _forward(function, working_dtype):
     @wraps(function)
     def attention(Q, K, V, *, mask=None, bias=None, scale=None):
-        form = _Form(Q, K, V, mask, bias, scale)
+        form = _Form(Q, K, V, mask, bias, scale, working_dtype)
         arrays, poisoned = form.clean(Q, K, V)
         O, L = function(*arrays, form.rule, form.bias, form.scale)
         if poisoned is not None:
@@ -46,10 +54,18 @@ def forward(function):
 
 def backward(function):
     """Let `function(dO, Q, K, V, O, L, rule, bias, scale) -> (dQ, dK, dV)` keep the contract."""
+    return _backward(function, _accumulator)
 
+
+def backward_in_half(function):
+    """The same for a function that widens halves itself: they come as they are."""
+    return _backward(function, _unchanged)
+
+
+def _backward(function, working_dtype):
     @wraps(function)
     def attention_backward(dO, Q, K, V, O, L, *, mask=None, bias=None, scale=None):
-        form = _Form(Q, K, V, mask, bias, scale)
+        form = _Form(Q, K, V, mask, bias, scale, working_dtype)
         arrays, poisoned = form.clean(Q, K, V)
         dO, O, L = form.fold(dO), form.fold(O), form.fold(L[..., None])[..., 0]
         if poisoned is not None:  # NaN has no slope: such a row sends nothing back
@@ -64,11 +80,27 @@ def backward(function):
     return attention_backward
 
 
+def per_group(left, right):
+    """left (b, h, n, p) times right (b, g, p, q): a group's heads stacked as rows, no key copied."""
+    b, h, n, p = left.shape
+    g = right.shape[1]
+    return (left.reshape(b, g, h // g * n, p) @ right).reshape(b, h, n, right.shape[-1])
+
+
+def summed_over_group(left, right, like):
+    """Σ over a group's heads of leftᵀ right: (b, h, n, p), (b, h, n, q) to (b, g, p, q), g that of `like`."""
+    b, h, n, _ = left.shape
+    g = like.shape[1]
+    left, right = (array.reshape(b, g, h // g * n, array.shape[-1]) for array in (left, right))
+    return left.swapaxes(-1, -2) @ right
+
+
 class _Form:
     """The one form of a call: checked, and its leading axes folded into one batch axis."""
 
-    def __init__(self, Q, K, V, mask, bias, scale):
+    def __init__(self, Q, K, V, mask, bias, scale, working_dtype):
         self.xp = _library(Q=Q, K=K, V=V)
+        self.working_dtype = working_dtype
         _check_axes(Q, K, V)
         self.h, self.n, d_k = (1, *Q.shape)[-3:]
         self.g, self.m = (1, *K.shape)[-3:-1]
@@ -78,14 +110,16 @@ class _Form:
         self.rule = self._rule(mask)
 
     def fold(self, array):
-        """(…, h, n, d) as (b, h, n, d), in the dtype that sums are taken in."""
+        """(…, h, n, d) as (b, h, n, d), in the dtype that the implementation works in."""
         heads = (1, *array.shape)[-3]
         folded = array.reshape(math.prod(self.batch), heads, *array.shape[-2:])
-        return _cast(folded, _accumulator(array.dtype, self.xp))
+        return _cast(folded, self.working_dtype(array.dtype, self.xp))
 
     def clean(self, *arrays):
         """Q, K, V folded, 0 for whatever is not finite; and the rows that may see such, or None."""
         arrays = [self.fold(array) for array in arrays]
+        if all(_surely_finite(array) for array in arrays):
+            return arrays, None
         finite = [self.xp.isfinite(array) for array in arrays]
         if all(bool(good.all()) for good in finite):
             return arrays, None
@@ -163,6 +197,12 @@ def _check_axes(Q, K, V):
         raise ValueError(f"K has {g} heads; wanted a divisor of the {h} heads of Q")
 
 
+def _surely_finite(array):
+    """One quick sum over everything: not finite when a term is not, or when it overflows."""
+    total = np.vdot(array, array) if isinstance(array, np.ndarray) else array.detach().sum()
+    return math.isfinite(total)
+
+
 def _finite_number(name, value):
     if not isinstance(value, int | float | np.floating) or not math.isfinite(value):
         raise ValueError(f"{name} is {value!r}; wanted a finite number")
@@ -177,6 +217,10 @@ def _kind(dtype):
 
 def _accumulator(dtype, xp):
     return xp.float32 if str(dtype).removeprefix("torch.") in ("float16", "bfloat16") else dtype
+
+
+def _unchanged(dtype, xp):
+    return dtype
 
 
 def _cast(array, dtype):

@@ -3,6 +3,7 @@
 import numpy as np
 
 from selfattention.implementations import contract
+from selfattention.implementations.contract import per_group, summed_over_group
 
 
 @contract.forward
@@ -16,7 +17,7 @@ def attention(Q, K, V, rule, bias, scale):
     seen = Z > 0
     A = E / np.where(seen, Z, 1)
     L = np.log(Z, where=seen, out=np.full_like(Z, -np.inf)) + c
-    return _per_group(A, V), L[..., 0]
+    return per_group(A, V), L[..., 0]
 
 
 @contract.backward
@@ -25,29 +26,14 @@ def attention_backward(dO, Q, K, V, O, L, rule, bias, scale):
     S = _scores(Q, K, rule, bias, scale)
     A = np.exp(S - np.where(np.isneginf(L), 0, L)[..., None])
     delta = (dO * O).sum(-1, keepdims=True)
-    dS = A * (_per_group(dO, V.swapaxes(-1, -2)) - delta) * scale
-    return _per_group(dS, K), _summed_over_group(dS, Q, K), _summed_over_group(A, dO, V)
+    dS = A * (per_group(dO, V.swapaxes(-1, -2)) - delta) * scale
+    return per_group(dS, K), summed_over_group(dS, Q, K), summed_over_group(A, dO, V)
 
 
 def _scores(Q, K, rule, bias, scale):
     """S (b, h, n, m), −inf where the rule forbids."""
-    S = _per_group(Q, K.swapaxes(-1, -2)) * scale
+    S = per_group(Q, K.swapaxes(-1, -2)) * scale
     if bias is not None:
         S = S + bias
     visible = rule.tile(range(S.shape[-2]), range(S.shape[-1]))
     return np.where(visible, S, -np.inf).astype(Q.dtype, copy=False)
-
-
-def _per_group(left, right):
-    """left (b, h, n, p) times right (b, g, p, q): a group's heads stacked as rows, no key copied."""
-    b, h, n, p = left.shape
-    g = right.shape[1]
-    return (left.reshape(b, g, h // g * n, p) @ right).reshape(b, h, n, right.shape[-1])
-
-
-def _summed_over_group(left, right, like):
-    """Σ over a group's heads of leftᵀ right: (b, h, n, p), (b, h, n, q) to (b, g, p, q)."""
-    b, h, n, _ = left.shape
-    g = like.shape[1]
-    left, right = (array.reshape(b, g, h // g * n, array.shape[-1]) for array in (left, right))
-    return left.swapaxes(-1, -2) @ right

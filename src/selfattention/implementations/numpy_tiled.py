@@ -101,11 +101,14 @@ def _zero_shift_is_safe(q, k, v, scale):
     e^s v is beyond m e^b max(1, ‖V‖). Where that is below the square root of the largest number, nothing
     overflows; and e^s, not below e^−b, is as far from underflow. In between, a floating-point
     number keeps its digits whatever its size: no shift could make the result more exact.
+
+    The range is that of float32 for float64 too: 2^(s log₂ e) rounds s elsewhere than the backward
+    pass does, and where s is large the rows of dS would no longer sum to zero.
     """
     with np.errstate(over="ignore"):  # infinity is an answer: not safe
         b = abs(scale) * _largest_norm(q) * _largest_norm(k)
         largest = len(k) * max(1, math.sqrt(np.vdot(v, v)))
-    return b + math.log(largest + 1) < math.log(np.finfo(q.dtype).max) / 2
+    return b + math.log(largest + 1) < math.log(np.finfo(np.float32).max) / 2
 
 
 def _largest_norm(rows):

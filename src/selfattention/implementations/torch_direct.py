@@ -3,6 +3,7 @@
 import torch
 
 from selfattention.implementations import contract
+from selfattention.implementations.contract import per_group, summed_over_group
 
 
 @contract.forward
@@ -24,7 +25,10 @@ class _Attention(torch.autograd.Function):
     def forward(ctx, Q, K, V, rule, bias, scale):
         S = _scores(Q, K, rule, bias, scale)
         L = torch.logsumexp(S, dim=-1)
-        O = _per_group(_weights(S, L), V)
+        # Not exp(S − L): with L's rounding error in them, the weights would not sum to one, and O · dO
+        # would not be the δ that makes a row of dS sum to zero.
+        A = torch.softmax(S, dim=-1).masked_fill(L.isneginf()[..., None], 0)
+        O = per_group(A, V)
         ctx.save_for_backward(Q, K, V, O, L)
         ctx.rest = rule, bias, scale
         return O, L
@@ -40,13 +44,13 @@ def _gradients(dO, dL, Q, K, V, O, L, rule, bias, scale):
     delta = (dO * O).sum(-1, keepdim=True)
     if dL is not None:
         delta = delta - dL[..., None]  # ∂L/∂S is A as well
-    dS = A * (_per_group(dO, V.transpose(-1, -2)) - delta) * scale
-    return _per_group(dS, K), _summed_over_group(dS, Q, K), _summed_over_group(A, dO, V)
+    dS = A * (per_group(dO, V.transpose(-1, -2)) - delta) * scale
+    return per_group(dS, K), summed_over_group(dS, Q, K), summed_over_group(A, dO, V)
 
 
 def _scores(Q, K, rule, bias, scale):
     """S (b, h, n, m), −inf where the rule forbids."""
-    S = _per_group(Q, K.transpose(-1, -2)) * scale
+    S = per_group(Q, K.transpose(-1, -2)) * scale
     if bias is not None:
         S = S + torch.as_tensor(bias, dtype=S.dtype, device=S.device)
     visible = torch.as_tensor(rule.tile(range(S.shape[-2]), range(S.shape[-1])), device=S.device)
@@ -56,18 +60,3 @@ def _scores(Q, K, rule, bias, scale):
 def _weights(S, L):
     """exp(S − L); a row that may see nothing, L = −inf, has weights 0."""
     return torch.exp(S - L.masked_fill(L.isneginf(), 0)[..., None])
-
-
-def _per_group(left, right):
-    """left (b, h, n, p) times right (b, g, p, q), a group's heads stacked as rows."""
-    b, h, n, p = left.shape
-    g = right.shape[1]
-    return (left.reshape(b, g, h // g * n, p) @ right).reshape(b, h, n, right.shape[-1])
-
-
-def _summed_over_group(left, right, like):
-    """Σ over a group's heads of leftᵀ right: (b, h, n, p), (b, h, n, q) to (b, g, p, q)."""
-    b, h, n, _ = left.shape
-    g = like.shape[1]
-    left, right = (array.reshape(b, g, h // g * n, array.shape[-1]) for array in (left, right))
-    return left.transpose(-1, -2) @ right

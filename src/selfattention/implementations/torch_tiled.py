@@ -3,6 +3,7 @@
 import torch
 
 from selfattention.implementations import contract
+from selfattention.implementations.contract import per_group, summed_over_group
 from selfattention.masks import Says
 
 ROWS, COLUMNS = 128, 512  # a tile of the scores of all heads
@@ -47,7 +48,7 @@ def _forward(Q, K, V, rule, bias, scale):
         E, earlier = torch.exp(S - shift[..., None]), torch.exp(c[:, :, rows] - shift)
         c[:, :, rows] = highest
         Z[:, :, rows] = earlier * Z[:, :, rows] + E.sum(-1)
-        O[:, :, rows] = earlier[..., None] * O[:, :, rows] + _per_group(E, V[:, :, columns])
+        O[:, :, rows] = earlier[..., None] * O[:, :, rows] + per_group(E, V[:, :, columns])
     return O / torch.where(Z > 0, Z, 1)[..., None], torch.log(Z) + _finite(c)
 
 
@@ -61,11 +62,11 @@ def _gradients(dO, dL, Q, K, V, O, L, rule, bias, scale):
     for rows, columns, mask in _tiles(rule, Q, K):
         S = _scores(Q, K, bias, rows, columns, mask)
         A = torch.exp(S - _finite(L[:, :, rows])[..., None])
-        dA = _per_group(dO[:, :, rows], V[:, :, columns].transpose(-1, -2))
+        dA = per_group(dO[:, :, rows], V[:, :, columns].transpose(-1, -2))
         dS = A * (dA - delta[:, :, rows, None])
-        dQ[:, :, rows] += _per_group(dS, K[:, :, columns]) * scale
-        dK[:, :, columns] += _summed_over_group(dS, Q[:, :, rows], K)  # this Q has the scale in it
-        dV[:, :, columns] += _summed_over_group(A, dO[:, :, rows], V)
+        dQ[:, :, rows] += per_group(dS, K[:, :, columns]) * scale
+        dK[:, :, columns] += summed_over_group(dS, Q[:, :, rows], K)  # this Q has the scale in it
+        dV[:, :, columns] += summed_over_group(A, dO[:, :, rows], V)
     return dQ, dK, dV
 
 
@@ -84,7 +85,7 @@ def _tiles(rule, Q, K):
 
 def _scores(Q, K, bias, rows, columns, mask):
     """S of one tile, −inf where the rule forbids; Q has the scale in it."""
-    S = _per_group(Q[:, :, rows], K[:, :, columns].transpose(-1, -2))
+    S = per_group(Q[:, :, rows], K[:, :, columns].transpose(-1, -2))
     if bias is not None:
         S = S + torch.as_tensor(bias, dtype=S.dtype, device=S.device)[..., rows, columns]
     return S if mask is None else S.masked_fill(~mask, -torch.inf)
@@ -93,18 +94,3 @@ def _scores(Q, K, bias, rows, columns, mask):
 def _finite(x):
     """0 for −inf, the mark of a row that has seen nothing: −inf − (−inf) is not a number."""
     return x.masked_fill(x.isneginf(), 0)
-
-
-def _per_group(left, right):
-    """left (b, h, n, p) times right (b, g, p, q), a group's heads stacked as rows."""
-    b, h, n, p = left.shape
-    g = right.shape[1]
-    return (left.reshape(b, g, h // g * n, p) @ right).reshape(b, h, n, right.shape[-1])
-
-
-def _summed_over_group(left, right, like):
-    """Σ over a group's heads of leftᵀ right: (b, h, n, p), (b, h, n, q) to (b, g, p, q)."""
-    b, h, n, _ = left.shape
-    g = like.shape[1]
-    left, right = (array.reshape(b, g, h // g * n, array.shape[-1]) for array in (left, right))
-    return left.transpose(-1, -2) @ right

@@ -1,0 +1,83 @@
+"""Drawings of chapter 14, kernels."""
+
+from matplotlib.colors import ListedColormap
+from matplotlib.patches import Patch
+
+from selfattention.figures import ROLES
+from selfattention.figures.masks import HIDDEN, SEEN, SOMETIMES
+
+MATRIX, TILED, OTHER = ROLES["A"], ROLES["O"], "#555555"  # who keeps the weights, who only the output
+STYLES = [("o", TILED), ("s", ROLES["V"]), ("^", ROLES["Q"]), ("D", ROLES["K"]), ("v", ROLES["S"])]
+
+
+def visits(axes, pictures, block):
+    """What the program of each block of queries does with each key: 0 skip, 1 ask, 2 do not ask.
+
+    `pictures` maps a title to an array (blocks of queries, keys).
+    """
+    for ax, (title, visited) in zip(axes, pictures.items(), strict=True):
+        rows, m = visited.shape
+        ax.imshow(
+            visited,
+            cmap=ListedColormap([HIDDEN, SOMETIMES, SEEN]),
+            vmin=0,
+            vmax=2,
+            extent=(0, m, rows, 0),
+            aspect="auto",
+            interpolation="nearest",
+        )
+        for k in range(1, rows):
+            ax.axhline(k, color="white", linewidth=1.2)
+        for k in range(block, m, block):
+            ax.axvline(k, color="white", linewidth=0.6)
+        ax.set_yticks([k + 0.5 for k in range(rows)], range(rows))
+        ax.set_xticks(range(0, m + 1, m // 2))
+        ax.tick_params(length=0)
+        ax.spines[:].set_visible(False)
+        ax.set_title(title)
+        ax.set_xlabel("key")
+    axes[0].set_ylabel("program: a block of queries")
+    names = {"skipped": HIDDEN, "asked": SOMETIMES, "not asked": SEEN}
+    handles = [Patch(color=colour, label=name) for name, colour in names.items()]
+    axes[0].figure.legend(handles=handles, loc="outside lower center", ncols=3)
+
+
+def roof(ax, intensity, speed, title):
+    """The roofline of a machine, operations per second against operations per byte."""
+    ax.loglog(intensity, speed, color=OTHER)
+    ax.set_title(title)
+    ax.set_xlabel("operations per byte")
+    ax.minorticks_off()
+
+
+def points(ax, places):
+    """Programs by name, each (operations per byte, operations per second)."""
+    for (name, (x, y)), (marker, colour) in zip(places.items(), STYLES, strict=False):
+        ax.plot(x, y, marker, color=colour, markersize=6, label=name)
+    ax.legend(fontsize=8)
+
+
+def bounds(ax, places):
+    """What programs could reach at best, by name: hollow, since nobody has measured them."""
+    for (name, (x, y)), (marker, colour) in zip(places.items(), STYLES, strict=False):
+        ax.plot(x, y, marker, color=colour, markersize=7, fillstyle="none", label=name)
+    ax.legend(fontsize=8)
+
+
+def race(axes, curves):
+    """Time over the fused kernel's, with quartiles: {title: {name: (n, ratio, (low, high))}}."""
+    for ax, (title, lines) in zip(axes, curves.items(), strict=True):
+        ax.axhline(1, color=OTHER, linestyle="--", linewidth=1, zorder=0)
+        for (name, (n, ratio, (low, high))), (marker, colour) in zip(lines.items(), STYLES, strict=False):
+            ax.loglog(n, ratio, marker=marker, color=colour, markersize=4, label=name)
+            ax.fill_between(n, low, high, color=colour, alpha=0.2, linewidth=0)
+        lengths = sorted({length for n, *_ in lines.values() for length in n})
+        ax.set_xticks(
+            lengths[:: (len(lengths) + 3) // 4], [f"{x:,}" for x in lengths[:: (len(lengths) + 3) // 4]]
+        )
+        ax.set_yticks([0.5, 1, 2, 5, 10], ["0.5", "1", "2", "5", "10"])
+        ax.minorticks_off()
+        ax.set_title(title)
+        ax.set_xlabel("n = m, tokens")
+    axes[0].set_ylabel("time over the fused kernel's")
+    axes[0].legend(fontsize=8)

@@ -1,0 +1,590 @@
+"""The loop of chapter 13, compiled: every tile of scores lives in registers and the nearest cache.
+
+Numba turns the loops below into machine code; the few steps on one tile of scores are written
+instruction by instruction in `register_tiles`. A *panel* is as many keys as a tile has columns. It is
+copied, the keys transposed, once for a whole *block* of queries, and stays in the first-level cache
+while the queries stream past it. Heads that share keys are stacked as rows of one block: a panel
+serves them all, and a step of decoding, one query per head, still fills a tile.
+
+Exponentials have base 2, and scores are counted in units of ln 2. The shift c of a row only rises, and
+only when a score has outgrown it by SLACK: any shift gives the same weights.
+
+The first call for a dtype compiles, which takes seconds in each direction. Nothing is kept on disk:
+Numba would not notice there that `register_tiles` has changed. THREADS threads share the work; Numba
+takes their number from the environment, NUMBA_NUM_THREADS, or else from the processor.
+"""
+
+import math
+import os
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+from numba import config, njit
+from numba.extending import register_jitable
+
+from selfattention.implementations import contract
+from selfattention.implementations.register_tiles import (
+    HEIGHT,
+    VECTORS,
+    add_product,
+    exceeds,
+    exponentials,
+    forbid_row,
+    maxima,
+    product,
+    tile_width,
+    transpose,
+    weights_and_slopes,
+)
+from selfattention.masks import Says
+
+ROWS, ROWS_BACKWARD = 512, 128  # rows of a block
+PANELS_BACKWARD = 2  # the backward pass takes so many panels at a time
+CELL = 64  # a mask is spelt out for so many queries and one panel
+SLACK = 8  # weights are at most 2^8 before they are divided by their sum
+SPELT_OUT_BYTES = 2**26  # of masks at a time; whatever the rule, memory stays linear in n
+NOBODY, EVERYBODY = -2, -1
+LOG2E = math.log2(math.e)
+THREADS = config.NUMBA_NUM_THREADS
+
+
+@contract.forward
+def attention(Q, K, V, rule, bias, scale):
+    """O = softmax(scale · Q Kᵀ + bias) V,  L = log-sum-exp of each row; see `contract`."""
+    (b, h, n, _), (g, m, d_v) = Q.shape, V.shape[1:]
+    O, L = np.empty((b * g, h // g, n, d_v), Q.dtype), np.empty((b * g, h // g, n), Q.dtype)
+    arrays = _grouped(Q, g), _flat(K), _flat(V), _bias(bias, Q)
+    for plan in _plans(rule, n, m, tile_width(Q.dtype)):
+        size = _positions(ROWS, h // g, b * g, plan)
+        _share(_forward, _tasks(plan, size, b * g), g, size, *arrays, plan, _unit(Q, scale), O, L)
+    return O.reshape(b, h, n, d_v), L.reshape(b, h, n)
+
+
+@contract.backward
+def attention_backward(dO, Q, K, V, O, L, rule, bias, scale):
+    """dV = Aᵀ dO,  dS = A ∘ (dO Vᵀ − δ),  dQ = scale · dS K,  dK = scale · dSᵀ Q,  δ = rowsum(dO ∘ O).
+
+    The scores of a tile are computed again, by the same products as before and so with the same
+    rounding errors: a row of dS then sums to zero, as it should, and what all keys have in common
+    does not come in with the difference.
+    """
+    (b, h, n, d_k), (g, m, d_v) = Q.shape, V.shape[1:]
+    parts = min(THREADS, -(-m // 512)) if b * g < THREADS else 1  # of the keys, each with its share of dQ
+    dQ = np.zeros((max(1, parts), b * g, h // g, n, d_k), Q.dtype)
+    dK, dV = np.zeros((b * g, m, d_k), Q.dtype), np.zeros((b * g, m, d_v), Q.dtype)
+    if n and m:
+        tasks = np.array(list(np.ndindex(b * g, parts)))
+        arrays = _grouped(Q, g), _flat(K), _flat(V), _bias(bias, Q), _grouped(dO, g)
+        L, delta = _grouped(L * _unit(Q, 1), g), _grouped(np.vecdot(dO, O), g)
+        for plan in _plans(rule, n, m, tile_width(Q.dtype)):
+            size = _positions(ROWS_BACKWARD, h // g)
+            _share(_backward, tasks, g, size, *arrays, L, delta, plan, _unit(Q, scale), dQ, dK, dV)
+    dQ = dQ.sum(0) if parts > 1 else dQ
+    return dQ.reshape(b, h, n, d_k) * scale, dK.reshape(b, g, m, d_k) / LOG2E, dV.reshape(b, g, m, d_v)
+
+
+class _Plan(NamedTuple):
+    """Who may see whom in a run of queries: what the loops ask instead of the rule.
+
+    A cell is CELL queries and one panel of keys.
+    """
+
+    first: int  # the first query of the run
+    stop: int
+    where: np.ndarray  # (batch, rows of cells, panels): NOBODY, EVERYBODY, or where the cell's mask starts
+    seen: np.ndarray  # the masks one after another, (batch, heads, CELL, width) each
+    batch: int  # 1 or b
+    heads: int  # 1 or h
+
+
+def _plans(rule, n, m, width):
+    """Plans for all queries; several only where a mask that must be spelt out could be large."""
+    batch, heads = (1, 1, *rule.tile(range(min(n, 1)), range(min(m, 1))).shape)[-4:-2]
+    run = max(ROWS, SPELT_OUT_BYTES // (max(m, 1) * batch * heads) // ROWS * ROWS)
+    for first in range(0, n, run):
+        queries = range(first, min(first + run, n))
+        where = np.full((batch, -(-len(queries) // CELL), -(-m // width)), NOBODY)
+        masks, size = [np.zeros(0, bool)], 0
+        for rows, columns, says in _answers(rule, queries, range(m), width):
+            cells = where[
+                :,
+                (rows.start - first) // CELL : -(-(rows.stop - first) // CELL),
+                columns.start // width : -(-columns.stop // width),
+            ]
+            cells[:] = EVERYBODY
+            if says is Says.SOMEBODY:
+                mask = np.zeros((batch, heads, CELL, width), bool)  # nobody sees what is beyond the ends
+                mask[..., : len(rows), : len(columns)] = rule.tile(rows, columns)
+                for one, seen in zip(cells, mask, strict=True):  # of a batch, some may agree
+                    inside = seen[:, : len(rows), : len(columns)]
+                    one[:] = EVERYBODY if inside.all() else size if inside.any() else NOBODY
+                masks.append(mask.ravel())
+                size += mask.size
+        yield _Plan(first, queries.stop, where, np.concatenate(masks).view(np.uint8), batch, heads)
+
+
+def _answers(rule, rows, columns, width):
+    """(rows, columns, answer) wherever somebody may see, cut up as far as needed, down to a cell."""
+    says = rule.says(rows, columns) if rows and columns else Says.NOBODY
+    down, along = -(-len(rows) // CELL), -(-len(columns) // width)
+    if says is not Says.SOMEBODY or down == along == 1:
+        if says is not Says.NOBODY:
+            yield rows, columns, says
+        return
+    for half in (0, 1):
+        if down > along:
+            yield from _answers(rule, _half(rows, half, down // 2 * CELL), columns, width)
+        else:
+            yield from _answers(rule, rows, _half(columns, half, along // 2 * width), width)
+
+
+def _half(whole, second, size):
+    return whole[size:] if second else whole[:size]
+
+
+def _positions(rows, heads, groups=1, plan=None):
+    """How many queries a block has, in whole cells: `rows` rows, or fewer to keep all threads busy."""
+    most = max(1, rows // heads // CELL) * CELL
+    if plan is None or groups >= 2 * THREADS or THREADS == 1:
+        return most
+    cells = plan.where.shape[1] * groups // (4 * THREADS)
+    return min(most, max(1, cells) * CELL)
+
+
+def _tasks(plan, positions, groups):
+    """(group, first query of a block) for all of both; later queries first: they often see more."""
+    starts = np.arange(plan.first, plan.stop, positions)[::-1]
+    return np.stack(np.meshgrid(np.arange(groups), starts, indexing="ij"), -1).reshape(-1, 2)
+
+
+def _share(loop, tasks, *arguments):
+    """The tasks, dealt out to the threads in a few hands each: whoever is done takes the next hand."""
+    hands = min(len(tasks), 4 * THREADS) if THREADS > 1 else 1
+    if hands == 1:
+        return loop(tasks, *arguments)
+    dealt = [np.ascontiguousarray(tasks[hand::hands]) for hand in range(hands)]
+    for done in [_pool(THREADS, os.getpid()).submit(loop, hand, *arguments) for hand in dealt]:
+        done.result()
+
+
+@lru_cache(maxsize=1)
+def _pool(threads, process):
+    """Threads that live as long as the process; a process made by fork has none and makes its own."""
+    return ThreadPoolExecutor(threads)
+
+
+def _unit(Q, scale):
+    return Q.dtype.type(scale * math.log2(math.e))
+
+
+def _flat(X):
+    """(b, g, m, d) as (b·g, m, d), in order in memory."""
+    return np.ascontiguousarray(X).reshape(X.shape[0] * X.shape[1], *X.shape[2:])
+
+
+def _grouped(X, g):
+    """(b, h, n, …) as (b·g, h/g, n, …)."""
+    b, h = X.shape[:2]
+    return np.ascontiguousarray(X).reshape(b * g, h // g, *X.shape[2:])
+
+
+def _bias(bias, Q):
+    return np.zeros((0, 0, 0, 0), Q.dtype) if bias is None else bias.astype(Q.dtype, copy=False)
+
+
+@njit(nogil=True)
+def _forward(tasks, g, positions, Q, K, V, bias, plan, unit, O, L):
+    _, heads, n, d_k = Q.shape
+    m, d_v = V.shape[1], V.shape[2]
+    width = tile_width(Q)
+    lanes = width // VECTORS
+    columns = _up(d_v, lanes)
+    height = _up(heads * min(positions, n), HEIGHT)
+    q, kT, v = _scratch(height * d_k, Q), _scratch(d_k * width, Q), _scratch(width * columns, Q)
+    S, Z, sums = _scratch(HEIGHT * width, Q), _scratch(height * lanes, Q), _scratch(height * columns, Q)
+    c, highest, at = np.empty(height, Q.dtype), np.empty(HEIGHT, Q.dtype), np.empty(HEIGHT, np.int64)
+    for task in range(len(tasks)):
+        group, start = tasks[task]
+        count = min(positions, n - start)
+        _stack(q, d_k, Q[group], start, count, unit)
+        _fill(sums, 0)
+        _fill(Z, 0)
+        _fill(c, -np.inf)
+        for panel in range(plan.where.shape[2]):
+            says = _of_block(plan, group // g, start, count, panel)
+            if says == NOBODY:
+                continue
+            j = panel * width
+            _transposed_panel(kT, 0, width, K[group], j)
+            _panel(v, columns, V[group], j, width)
+            for x in range(0, heads * count, HEIGHT):
+                tile = says or _of_tile(plan, at, group, g, heads, x, start, count, panel, width)
+                if tile == NOBODY:
+                    continue
+                product(S, 0, width, q, x * d_k, d_k, 1, kT, 0, width, d_k)
+                if bias.size:
+                    _add_bias(S, 0, width, bias, group, g, heads, x, start, count, j, min(width, m - j))
+                if tile != EVERYBODY:
+                    _forbid(S, 0, width, plan.seen, at, width)
+                if m - j < width:
+                    _cut(S, 0, width, m - j, width)
+                if exceeds(S, 0, width, c, x, Q.dtype.type(SLACK)):
+                    maxima(S, 0, width, highest)
+                    _raise_shift(c, Z, sums, highest, x, lanes, columns)
+                exponentials(S, 0, width, c, x, Z)
+                add_product(
+                    sums, x * columns, columns, S, 0, width, 1, v, 0, columns, width, columns // lanes
+                )
+        _finish(O[group], L[group], sums, Z, c, start, count, lanes, columns)
+
+
+@njit(nogil=True)
+def _backward(tasks, g, size, Q, K, V, bias, dO, L, delta, plan, unit, dQ, dK, dV):
+    _, heads, n, d_k = Q.shape
+    m, d_v = V.shape[1], V.shape[2]
+    width = tile_width(Q)
+    lanes = width // VECTORS
+    panels = plan.where.shape[2]
+    k_columns, v_columns = _up(d_k, lanes), _up(d_v, lanes)
+    height = _up(heads * min(size, n), HEIGHT)
+    blocks = _up(plan.stop - plan.first, size) // size
+    q, dq = _scratch(blocks * height * k_columns, Q), _scratch(blocks * height * k_columns, Q)
+    do = _scratch(blocks * height * v_columns, Q)
+    shift, mean = np.empty(blocks * height, Q.dtype), np.empty(blocks * height, Q.dtype)
+    breadth = PANELS_BACKWARD * width
+    kT, vT = _scratch(d_k * breadth, Q), _scratch(d_v * breadth, Q)
+    k, dk, dv = (
+        _scratch(breadth * k_columns, Q),
+        _scratch(breadth * k_columns, Q),
+        _scratch(breadth * v_columns, Q),
+    )
+    A, dS = _scratch(height * breadth, Q), _scratch(height * breadth, Q)
+    at, top, bottom = (
+        np.empty(HEIGHT, np.int64),
+        np.empty(PANELS_BACKWARD, np.int64),
+        np.empty(PANELS_BACKWARD, np.int64),
+    )
+    for task in range(len(tasks)):
+        group, part = tasks[task]
+        for block in range(blocks):
+            start, base = plan.first + block * size, block * height
+            count = min(size, plan.stop - start)
+            _stack(q[base * k_columns :], k_columns, Q[group], start, count, unit)
+            _stack(do[base * v_columns :], v_columns, dO[group], start, count, Q.dtype.type(1))
+            _per_row(shift[base : base + height], L[group], start, count, np.inf)
+            _per_row(mean[base : base + height], delta[group], start, count, 0)
+        _fill(dq, 0)
+        for first in range(part * PANELS_BACKWARD, panels, len(dQ) * PANELS_BACKWARD):
+            last = min(first + PANELS_BACKWARD, panels)
+            for panel in range(first, last):
+                p, j = panel - first, panel * width
+                _transposed_panel(kT, p * d_k * width, width, K[group], j)
+                _transposed_panel(vT, p * d_v * width, width, V[group], j)
+                _panel(k[p * width * k_columns :], k_columns, K[group], j, width)
+            _fill(dk, 0)
+            _fill(dv, 0)
+            for block in range(blocks):
+                start, base = plan.first + block * size, block * height
+                count = min(size, plan.stop - start)
+                _fill(top, height)
+                _fill(bottom, 0)
+                for x in range(0, heads * count, HEIGHT):
+                    left, right = last, first
+                    for panel in range(first, last):
+                        p = panel - first
+                        s = x * breadth + p * width
+                        says = _of_block(plan, group // g, start, count, panel)
+                        says = says or _of_tile(plan, at, group, g, heads, x, start, count, panel, width)
+                        if says == NOBODY:
+                            _nothing(A, dS, s, breadth, width)
+                            continue
+                        left, right = min(left, panel), panel + 1
+                        top[p], bottom[p] = min(top[p], x), x + HEIGHT
+                        product(
+                            A,
+                            s,
+                            breadth,
+                            q,
+                            (base + x) * k_columns,
+                            k_columns,
+                            1,
+                            kT,
+                            p * d_k * width,
+                            width,
+                            d_k,
+                        )
+                        product(
+                            dS,
+                            s,
+                            breadth,
+                            do,
+                            (base + x) * v_columns,
+                            v_columns,
+                            1,
+                            vT,
+                            p * d_v * width,
+                            width,
+                            d_v,
+                        )
+                        j = panel * width
+                        if bias.size:
+                            _add_bias(
+                                A, s, breadth, bias, group, g, heads, x, start, count, j, min(width, m - j)
+                            )
+                        if says != EVERYBODY:
+                            _forbid(A, s, breadth, plan.seen, at, width)
+                        if m - j < width:
+                            _cut(A, s, breadth, m - j, width)
+                        weights_and_slopes(A, dS, s, breadth, shift, mean, base + x)
+                    if left < right:
+                        s = (left - first) * width
+                        add_product(
+                            dq,
+                            (base + x) * k_columns,
+                            k_columns,
+                            dS,
+                            x * breadth + s,
+                            breadth,
+                            1,
+                            k,
+                            s * k_columns,
+                            k_columns,
+                            (right - left) * width,
+                            k_columns // lanes,
+                        )
+                for p in range(last - first):
+                    depth = bottom[p] - top[p]
+                    for y in range(p * width, (p + 1) * width if depth > 0 else 0, HEIGHT):
+                        s = top[p] * breadth + y
+                        add_product(
+                            dv,
+                            y * v_columns,
+                            v_columns,
+                            A,
+                            s,
+                            1,
+                            breadth,
+                            do,
+                            (base + top[p]) * v_columns,
+                            v_columns,
+                            depth,
+                            v_columns // lanes,
+                        )
+                        add_product(
+                            dk,
+                            y * k_columns,
+                            k_columns,
+                            dS,
+                            s,
+                            1,
+                            breadth,
+                            q,
+                            (base + top[p]) * k_columns,
+                            k_columns,
+                            depth,
+                            k_columns // lanes,
+                        )
+            _add_panel(dK[group], dk, k_columns, first * width)
+            _add_panel(dV[group], dv, v_columns, first * width)
+        for block in range(blocks):
+            start = plan.first + block * size
+            _unstack(
+                dQ[part, group],
+                dq[block * height * k_columns :],
+                k_columns,
+                start,
+                min(size, plan.stop - start),
+            )
+
+
+@njit(nogil=True)
+def _of_block(plan, member, start, positions, panel):
+    """Whether nobody, everybody or (0) somebody in a block may see keys of a panel."""
+    first = (start - plan.first) // CELL
+    where = plan.where[member if plan.batch > 1 else 0]
+    says = where[first, panel]
+    for cell in range(first, _up(start - plan.first + positions, CELL) // CELL):
+        if where[cell, panel] != says or says >= 0:
+            return 0
+    return says
+
+
+@njit(nogil=True)
+def _of_tile(plan, at, group, g, heads, x, start, positions, panel, width):
+    """The same of a tile's rows; `at` says it of each, or where its mask starts."""
+    batch = group // g if plan.batch > 1 else 0
+    head, position = x // positions, x % positions
+    nobody = everybody = True
+    for i in range(HEIGHT):
+        at[i] = EVERYBODY  # where a row only fills the last tile
+        if head < heads:
+            query = start - plan.first + position
+            at[i] = plan.where[batch, query // CELL, panel]
+            nobody, everybody = nobody and at[i] == NOBODY, everybody and at[i] == EVERYBODY
+            if at[i] >= 0:
+                of_head = group % g * heads + head if plan.heads > 1 else 0
+                at[i] += ((batch * plan.heads + of_head) * CELL + query % CELL) * width
+            position += 1
+            if position == positions:
+                head, position = head + 1, 0
+    return NOBODY if nobody else EVERYBODY if everybody else 0
+
+
+@njit(nogil=True)
+def _forbid(S, s, s_row, seen, at, width):
+    """−inf wherever a row of a tile may not see."""
+    for i in range(HEIGHT):
+        if at[i] >= 0:
+            forbid_row(S, s + i * s_row, seen, at[i])
+        elif at[i] == NOBODY:
+            for j in range(width):
+                S[s + i * s_row + j] = -np.inf
+
+
+@njit(nogil=True)
+def _cut(S, s, s_row, keys, width):
+    """The last panel has fewer keys than columns."""
+    for i in range(HEIGHT):
+        for j in range(keys, width):
+            S[s + i * s_row + j] = -np.inf
+
+
+@njit(nogil=True)
+def _add_bias(S, s, s_row, bias, group, g, heads, x, i0, positions, j0, keys):
+    batch = group // g if len(bias) > 1 else 0
+    for i in range(HEIGHT):
+        head, position = (x + i) // positions, i0 + (x + i) % positions
+        if head < heads:
+            head = group % g * heads + head if bias.shape[1] > 1 else 0
+            for j in range(keys):
+                S[s + i * s_row + j] += bias[batch, head, position, j0 + j] * LOG2E
+
+
+@njit(nogil=True)
+def _raise_shift(c, Z, sums, highest, x, lanes, columns):
+    """c rises to the row's maximum, and what was summed under the old c shrinks to match."""
+    for i in range(HEIGHT):
+        row = x + i
+        if highest[i] > c[row] + SLACK:
+            earlier, c[row] = c[row], highest[i]
+            if earlier == -np.inf:
+                continue  # nothing was summed
+            smaller = np.exp2(earlier - highest[i])
+            for t in range(row * lanes, (row + 1) * lanes):
+                Z[t] *= smaller
+            for t in range(row * columns, (row + 1) * columns):
+                sums[t] *= smaller
+
+
+@njit(nogil=True)
+def _finish(O, L, sums, Z, c, start, positions, lanes, columns):
+    """O = sums / Z,  L = c ln 2 + ln Z; 0 and −inf where nobody was seen."""
+    one = O.dtype.type(1)
+    for head in range(len(O)):
+        for i in range(positions):
+            row = head * positions + i
+            z = Z[row * lanes]
+            for t in range(1, lanes):
+                z += Z[row * lanes + t]
+            L[head, start + i] = c[row] / LOG2E + np.log(z) if z > 0 else -np.inf
+            share = one / z if z > 0 else z
+            for t in range(O.shape[2]):
+                O[head, start + i, t] = sums[row * columns + t] * share
+
+
+@njit(nogil=True)
+def _fill(X, x):
+    for i in range(len(X)):
+        X[i] = x
+
+
+@njit(nogil=True)
+def _stack(stacked, columns, X, start, positions, factor):
+    """The rows of a block, head after head, times a factor; `columns` wide, zeros where there is nothing."""
+    heads, _, d = X.shape
+    for head in range(heads):
+        for i in range(positions):
+            row = (head * positions + i) * columns
+            for t in range(d):
+                stacked[row + t] = X[head, start + i, t] * factor
+            for t in range(d, columns):
+                stacked[row + t] = 0
+    for t in range(heads * positions * columns, _up(heads * positions, HEIGHT) * columns):
+        stacked[t] = 0
+
+
+@njit(nogil=True)
+def _unstack(X, stacked, columns, start, positions):
+    for head in range(len(X)):
+        for i in range(positions):
+            for t in range(X.shape[2]):
+                X[head, start + i, t] = stacked[(head * positions + i) * columns + t]
+
+
+@njit(nogil=True)
+def _per_row(stacked, x, start, positions, otherwise):
+    """One number per row of a block; `otherwise` in place of −inf and of rows that only fill a tile."""
+    _fill(stacked, otherwise)
+    for head in range(len(x)):
+        for i in range(positions):
+            if x[head, start + i] > -np.inf:
+                stacked[head * positions + i] = x[head, start + i]
+
+
+@njit(nogil=True)
+def _panel(panel, columns, X, j, width):
+    """`width` rows of X from the j-th on, `columns` wide; zeros beyond its edges."""
+    rows, d = min(width, len(X) - j), X.shape[1]
+    for i in range(rows):
+        for t in range(d):
+            panel[i * columns + t] = X[j + i, t]
+        for t in range(d, columns):
+            panel[i * columns + t] = 0
+    for t in range(rows * columns, width * columns):
+        panel[t] = 0
+
+
+@njit(nogil=True)
+def _transposed_panel(panel, p, width, X, j):
+    """The same rows as columns: (d, width), from place p on."""
+    rows, d, lanes = min(width, len(X) - j), X.shape[1], width // VECTORS
+    whole = d // lanes * lanes if rows == width else 0
+    flat = X.reshape(X.size)
+    for i in range(0, width if whole else 0, lanes):
+        for t in range(0, whole, lanes):
+            transpose(panel, p + t * width + i, width, flat, (j + i) * d + t, d)
+    for t in range(whole, d):
+        for i in range(rows):
+            panel[p + t * width + i] = X[j + i, t]
+        for i in range(rows, width):
+            panel[p + t * width + i] = 0
+
+
+@njit(nogil=True)
+def _nothing(A, dS, s, s_row, width):
+    for i in range(HEIGHT):
+        for j in range(s + i * s_row, s + i * s_row + width):
+            A[j] = dS[j] = 0
+
+
+@njit(nogil=True)
+def _add_panel(X, panel, columns, j):
+    for i in range(min(len(panel) // columns, len(X) - j)):
+        for t in range(X.shape[1]):
+            X[j + i, t] += panel[i * columns + t]
+
+
+@njit(nogil=True)
+def _scratch(size, like):
+    """Room for numbers, on a cache line's edge: a vector across two lines costs two loads."""
+    room = np.empty(size + 64 // like.itemsize, like.dtype)
+    start = -room.ctypes.data % 64 // like.itemsize
+    return room[start : start + size]
+
+
+@register_jitable
+def _up(size, step):
+    """The next multiple of a step."""
+    return -(-size // step) * step

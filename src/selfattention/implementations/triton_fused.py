@@ -1,0 +1,394 @@
+"""The loop of chapter 14 as fused Triton kernels, forward and backward; memory linear in n and in m.
+
+Every program owns one block of one head and visits only the blocks on the other side in which somebody
+may see somebody (`triton_rules`): first those where everybody may, without a question, then the edge.
+Grouped heads read the same K and V. Halves go into the tensor cores as they are and are summed in
+float32; float32 is multiplied exactly ("ieee"), without tensor cores.
+
+The tiles were chosen by what the compiler reports for an H100, see tests/test_kernels_compile.py. They
+are not measured on a GPU.
+"""
+
+from dataclasses import dataclass
+from math import log
+
+import numpy as np
+import torch
+
+from selfattention.implementations import contract
+from selfattention.implementations.triton_here import INTERPRETED, tl, triton
+from selfattention.implementations.triton_rules import Node, key_blocks, lowered, query_blocks, sees
+
+LOG2E = tl.constexpr(1 / log(2))  # e^s = 2^(s log₂ e), and 2^x is what the hardware has
+LN2 = tl.constexpr(log(2))
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """A tile of scores, the warps that share it, and how many tiles are on their way from memory."""
+
+    rows: int
+    columns: int
+    num_warps: int
+    num_stages: int
+
+
+@dataclass(frozen=True)
+class How(Tiles):
+    """What a kernel is compiled for: beside its tiles, the rule, the dtype of sums, the widths of rows."""
+
+    tree: Node
+    sums: tl.dtype
+    d_k: int
+    d_v: int
+    w_k: int  # d_k, filled up to a power of two
+    w_v: int
+
+
+# By the wider of d_k and d_v, up to a power of two. A table or a bias has to be loaded score by score, and
+# with the large tiles there are no registers left for its addresses: it gets tiles of its own.
+FORWARD = {
+    64: Tiles(128, 64, 4, 3),
+    128: Tiles(128, 64, 8, 3),
+    256: Tiles(64, 32, 8, 2),
+    "table": Tiles(64, 16, 4, 2),
+}
+QUERIES = {
+    64: Tiles(64, 64, 4, 3),
+    128: Tiles(128, 64, 8, 2),
+    256: Tiles(64, 32, 8, 2),
+    "table": Tiles(64, 32, 4, 2),
+}
+KEYS = {
+    64: Tiles(64, 128, 8, 2),
+    128: Tiles(32, 128, 8, 2),
+    256: Tiles(32, 32, 8, 2),
+    "table": Tiles(32, 64, 8, 1),
+}
+# float32 and float64 take more registers and no tensor cores. The interpreter takes its time per tile.
+EXACT = Tiles(128, 128, 1, 1) if INTERPRETED else Tiles(32, 32, 4, 1)
+
+
+@contract.forward_in_half
+def attention(Q, K, V, rule, bias, scale):
+    """O = softmax(scale · Q Kᵀ + bias) V,  L = log-sum-exp of each row; differentiable in Q, K, V."""
+    return _Attention.apply(Q, K, V, rule, bias, scale)
+
+
+@contract.backward_in_half
+def attention_backward(dO, Q, K, V, O, L, rule, bias, scale):
+    """The scores of a tile are computed again, and L turns them into weights: A = e^{S − L}."""
+    return _gradients(dO, None, Q, K, V, O, L, rule, bias, scale)
+
+
+class _Attention(torch.autograd.Function):
+    """Forward keeps O and L only, no tile of scores or weights."""
+
+    @staticmethod
+    def forward(ctx, Q, K, V, rule, bias, scale):
+        O, L = _forward(Q, K, V, rule, bias, scale)
+        ctx.save_for_backward(Q, K, V, O, L)
+        ctx.rest = rule, bias, scale
+        return O, L
+
+    @staticmethod
+    def backward(ctx, dO, dL):
+        return *_gradients(dO, dL, *ctx.saved_tensors, *ctx.rest), None, None, None
+
+
+def _forward(Q, K, V, rule, bias, scale):
+    """O and L, by one program for each block of queries of each head."""
+    call = _Call(Q, K, V, rule, bias, scale)
+    O, L = Q.new_zeros(*Q.shape[:-1], V.shape[-1]), Q.new_full(Q.shape[:-1], -torch.inf, dtype=call.sums)
+    if call.has_scores:
+        call.over_keys(_forward_kernel, FORWARD, *map(_strided, (call.Q, K, V, O)), L)
+    return O, L
+
+
+def _gradients(dO, dL, Q, K, V, O, L, rule, bias, scale):
+    """dQ by a program for each block of queries, then dK and dV by one for each block of keys.
+
+    The loss may depend on O by dO and, where dL is given, on L. No two programs add to the same
+    number, so that a sum does not depend on which of them came first.
+    """
+    call = _Call(Q, K, V, rule, bias, scale)
+    L, dL = (None if x is None else x.to(call.sums).contiguous() for x in (L, dL))
+    dQ, dK, dV, delta = (torch.zeros_like(array) for array in (Q, K, V, L))
+    if call.has_scores:
+        dO, O, *QKV = map(_strided, (dO.to(Q.dtype), O, call.Q, K, V))
+        call.over_keys(_queries_kernel, QUERIES, dO, O, *QKV, L, dL, delta, _strided(dQ))
+        call.over_queries(_keys_kernel, KEYS, dO, *QKV, L, delta, _strided(dK), _strided(dV))
+    return dQ if call.scale_in_Q is None else dQ * call.scale_in_Q, dK, dV
+
+
+class _Call:
+    """What the kernels of one call have in common."""
+
+    def __init__(self, Q, K, V, rule, bias, scale):
+        _check_dtype(Q.dtype)
+        (self.b, self.h, self.n, _), (_, self.g, self.m, self.d_v) = Q.shape, V.shape
+        self.has_scores = min(self.b, self.h, self.n, self.m) > 0
+        self.sums = Q.dtype if Q.dtype == torch.float64 else torch.float32
+        # Kernels take a positive float32 number for the scale; any other is multiplied into Q.
+        self.scale_in_Q = scale if scale <= 0 or Q.dtype == torch.float64 else None
+        self.Q, self.scale = (Q, scale) if self.scale_in_Q is None else (Q * scale, 1.0)
+        self.bias = None if bias is None else _strided(self._expanded(bias))
+        self.tree, self.operands = lowered(rule, self.b, self.h, self.n, self.m)
+
+    def over_keys(self, kernel, tiles, *arrays):
+        """Launch a kernel whose programs own blocks of queries."""
+        how = self._how(tiles)
+        blocks = key_blocks(self.tree, self.operands, self.n, self.m, how.rows, how.columns)
+        self._launch(kernel, how, blocks, self.h, *arrays)
+
+    def over_queries(self, kernel, tiles, *arrays):
+        """Launch a kernel whose programs own blocks of keys."""
+        how = self._how(tiles)
+        blocks = query_blocks(self.tree, self.operands, self.n, self.m, how.rows, how.columns)
+        self._launch(kernel, how, blocks, self.g, *arrays)
+
+    def _launch(self, kernel, how, blocks, heads, *arrays):
+        blocks = torch.from_numpy(blocks).to(self.Q.device).expand(self.b, -1, -1)
+        operands = tuple(map(self._on_device, self.operands))
+        grid = (self.b * heads * blocks.shape[1],)
+        sizes = self.h, self.g, self.n, self.m
+        with torch.cuda.device_of(self.Q):  # Triton launches on the current device
+            kernel[grid](
+                *arrays, self.bias, operands, _strided(blocks), self.scale, *sizes, how,
+                num_warps=how.num_warps, num_stages=how.num_stages,
+            )  # fmt: skip
+
+    def _how(self, tiles):
+        (d_k, w_k), (d_v, w_v) = ((d, _padded(d)) for d in (self.Q.shape[-1], self.d_v))
+        exact = self.Q.dtype in (torch.float32, torch.float64)
+        tabled = self.bias is not None or any(np.ndim(operand) > 1 for operand in self.operands)
+        tiles = EXACT if exact else tiles["table" if tabled else min(max(64, w_k, w_v), 256)]
+        sums = tl.float64 if self.sums == torch.float64 else tl.float32
+        return How(**vars(tiles), tree=self.tree, sums=sums, d_k=d_k, d_v=d_v, w_k=w_k, w_v=w_v)
+
+    def _on_device(self, operand):
+        """A whole number as it is, lengths and documents as an array, a table with its strides."""
+        if isinstance(operand, int):
+            return operand
+        array = torch.as_tensor(operand, device=self.Q.device)
+        return array if array.ndim == 1 else _strided(self._expanded(array).view(torch.uint8))
+
+    def _expanded(self, array):
+        """Broadcast to the scores by strides of 0, without a copy."""
+        return array.expand(self.b, self.h, self.n, self.m)
+
+
+def _check_dtype(dtype):
+    if INTERPRETED and dtype == torch.bfloat16:
+        raise TypeError("Q has dtype bfloat16, which Triton's interpreter multiplies wrongly; wanted float16")
+
+
+def _padded(width):
+    """Tiles have powers of two for sides, and the tensor cores want 16 at least."""
+    return max(16, triton.next_power_of_2(width))
+
+
+def _strided(array):
+    """An array and its strides: what a kernel must know to find a head and a row."""
+    return array, array.stride()
+
+
+# The kernels. A matrix comes with its strides; i are queries and j keys; HOW is what they are compiled for.
+
+
+@triton.jit
+def _head(matrix, batch, head):
+    """Where the matrix of one head begins, and its strides."""
+    start, strides = matrix
+    start += batch.to(tl.int64) * strides[0] + head.to(tl.int64) * strides[1]
+    return start, strides[2], strides[3]
+
+
+@triton.jit
+def _load(matrix, rows, end, D: tl.constexpr, WIDTH: tl.constexpr, EDGE: tl.constexpr):
+    """Some rows of a matrix, 0 for what is not there; away from the edge all is there."""
+    start, down, along = matrix
+    places = start + rows[:, None] * down + tl.arange(0, WIDTH)[None, :] * along
+    if D < WIDTH:
+        return tl.load(places, mask=(rows[:, None] < end) & (tl.arange(0, WIDTH)[None, :] < D), other=0.0)
+    elif EDGE:
+        return tl.load(places, mask=rows[:, None] < end, other=0.0)
+    else:
+        return tl.load(places)
+
+
+@triton.jit
+def _store(matrix, rows, end, tile, D: tl.constexpr, WIDTH: tl.constexpr):
+    start, down, along = matrix
+    places = start + rows[:, None] * down + tl.arange(0, WIDTH)[None, :] * along
+    there = (rows[:, None] < end) & (tl.arange(0, WIDTH)[None, :] < D)
+    tl.store(places, tile.to(start.dtype.element_ty), mask=there)
+
+
+@triton.jit
+def _load_block(blocks, batch, block):
+    """Where to begin, where everybody sees everybody, from and to, and where to end."""
+    start, strides = blocks
+    start += batch * strides[0] + block * strides[1]
+    return tl.load(start), tl.load(start + 1), tl.load(start + 2), tl.load(start + 3)
+
+
+@triton.jit
+def _scores(left, right, i, j, mask, HOW: tl.constexpr, EDGE: tl.constexpr):
+    """The scores of a tile, −inf where nobody may look, and their unit: 2^ is taken of S · unit.
+
+    Without a bias the scale can wait in the unit, since a multiplication and the subtraction of a
+    shift are one instruction.
+    """
+    bias, operands, scale, batch, head, n, m = mask
+    S = tl.dot(left, tl.trans(right), out_dtype=HOW.sums, input_precision="ieee")
+    unit = tl.full([], LOG2E, HOW.sums) * scale
+    if bias is not None:
+        start, down, along = _head(bias, batch, head)
+        added = tl.load(start + i.to(tl.int64) * down + j * along, mask=(i < n) & (j < m), other=0.0)
+        S = S * unit + added.to(HOW.sums) * LOG2E
+        unit = tl.full([], 1.0, HOW.sums)
+    if EDGE:
+        S = tl.where(sees(HOW.tree, operands, batch, head, i, j, n, m) & (j < m), S, float("-inf"))
+    return S, unit
+
+
+@triton.jit
+def _weights(S, unit, L):
+    """e^{S − L}; a row that sees nothing, or does not exist, has L = −inf and weights 0."""
+    return tl.math.exp2(S * unit - tl.where(L == float("-inf"), float("inf"), L * LOG2E))
+
+
+@triton.jit
+def _forward_kernel(Q, K, V, O, L, bias, operands, blocks, scale, h, g, n, m, HOW: tl.constexpr):
+    """A block of queries: the state (c, Z, Õ) of chapter 13, merged with that of one tile after another."""
+    block_count = tl.cdiv(n, HOW.rows)
+    block = block_count - 1 - tl.program_id(0) % block_count  # of a causal mask, the longest rows first
+    batch, head = tl.program_id(0) // block_count // h, tl.program_id(0) // block_count % h
+    mask = bias, operands, scale, batch, head, n, m
+    i = block * HOW.rows + tl.arange(0, HOW.rows)
+    q = _load(_head(Q, batch, head), i, n, HOW.d_k, HOW.w_k, True)
+    keys, values = _head(K, batch, head // (h // g)), _head(V, batch, head // (h // g))
+
+    c, Z = tl.full([HOW.rows], float("-inf"), HOW.sums), tl.full([HOW.rows], 0.0, HOW.sums)
+    o = tl.full([HOW.rows, HOW.w_v], 0.0, HOW.sums)
+    begin, full, full_end, end = _load_block(blocks, batch, block)
+    for j in range(full, full_end, HOW.columns):
+        c, Z, o = _merge(c, Z, o, q, i, j, keys, values, mask, HOW, False)
+    for t in range(begin, end - (full_end - full), HOW.columns):
+        j = tl.where(t < full, t, t + full_end - full)
+        c, Z, o = _merge(c, Z, o, q, i, j, keys, values, mask, HOW, True)
+
+    seen = tl.where(Z > 0, Z, 1)
+    _store(_head(O, batch, head), i, n, o / seen[:, None], HOW.d_v, HOW.w_v)
+    tl.store(L + (batch * h + head).to(tl.int64) * n + i, (c + tl.math.log2(seen)) * LN2, mask=i < n)
+
+
+@triton.jit
+def _merge(c, Z, o, q, i, start, keys, values, mask, HOW: tl.constexpr, EDGE: tl.constexpr):
+    """Merge the state with that of the keys from `start`; c counts in units of ln 2."""
+    m = mask[6]
+    j = start + tl.arange(0, HOW.columns)
+    k = _load(keys, j, m, HOW.d_k, HOW.w_k, EDGE)
+    S, unit = _scores(q, k, i[:, None], j[None, :], mask, HOW, EDGE)
+    highest = tl.maximum(c, tl.max(S, 1) * unit)
+    shift = tl.where(highest == float("-inf"), 0.0, highest)
+    E, earlier = tl.math.exp2(S * unit - shift[:, None]), tl.math.exp2(c - shift)
+    v = _load(values, j, m, HOW.d_v, HOW.w_v, EDGE)
+    o = o * earlier[:, None]
+    o = tl.dot(E.to(v.dtype), v, o, out_dtype=HOW.sums, input_precision="ieee")
+    return highest, Z * earlier + tl.sum(E, 1), o
+
+
+@triton.jit
+def _queries_kernel(
+    dO, O, Q, K, V, L, dL, delta, dQ, bias, operands, blocks, scale, h, g, n, m, HOW: tl.constexpr
+):
+    """A block of queries: δ = rowsum(dO ∘ O) − dL,  dQ = Σ over tiles of scale · dS K."""
+    block_count = tl.cdiv(n, HOW.rows)
+    block = block_count - 1 - tl.program_id(0) % block_count
+    batch, head = tl.program_id(0) // block_count // h, tl.program_id(0) // block_count % h
+    mask = bias, operands, scale, batch, head, n, m
+    i = block * HOW.rows + tl.arange(0, HOW.rows)
+    q = _load(_head(Q, batch, head), i, n, HOW.d_k, HOW.w_k, True)
+    do = _load(_head(dO, batch, head), i, n, HOW.d_v, HOW.w_v, True)
+    o = _load(_head(O, batch, head), i, n, HOW.d_v, HOW.w_v, True)
+    keys, values = _head(K, batch, head // (h // g)), _head(V, batch, head // (h // g))
+    row = (batch * h + head).to(tl.int64) * n + i
+    l = tl.load(L + row, mask=i < n, other=float("-inf"))
+    d = tl.sum(do.to(HOW.sums) * o.to(HOW.sums), 1)
+    if dL is not None:  # ∂L/∂S is A as well
+        d -= tl.load(dL + row, mask=i < n, other=0.0)
+    tl.store(delta + row, d, mask=i < n)
+
+    dq = tl.full([HOW.rows, HOW.w_k], 0.0, HOW.sums)
+    begin, full, full_end, end = _load_block(blocks, batch, block)
+    for j in range(full, full_end, HOW.columns):
+        dq = _add_to_queries(dq, q, do, l, d, i, j, keys, values, mask, HOW, False)
+    for t in range(begin, end - (full_end - full), HOW.columns):
+        j = tl.where(t < full, t, t + full_end - full)
+        dq = _add_to_queries(dq, q, do, l, d, i, j, keys, values, mask, HOW, True)
+    _store(_head(dQ, batch, head), i, n, dq * scale, HOW.d_k, HOW.w_k)
+
+
+@triton.jit
+def _add_to_queries(dq, q, do, l, d, i, start, keys, values, mask, HOW: tl.constexpr, EDGE: tl.constexpr):
+    """dq + dS K for the keys from `start`."""
+    m = mask[6]
+    j = start + tl.arange(0, HOW.columns)
+    k = _load(keys, j, m, HOW.d_k, HOW.w_k, EDGE)
+    v = _load(values, j, m, HOW.d_v, HOW.w_v, EDGE)
+    S, unit = _scores(q, k, i[:, None], j[None, :], mask, HOW, EDGE)
+    dA = tl.dot(do, tl.trans(v), out_dtype=HOW.sums, input_precision="ieee")
+    dS = _weights(S, unit, l[:, None]) * (dA - d[:, None])
+    return tl.dot(dS.to(k.dtype), k, dq, out_dtype=HOW.sums, input_precision="ieee")
+
+
+@triton.jit
+def _keys_kernel(dO, Q, K, V, L, delta, dK, dV, bias, operands, blocks, scale, h, g, n, m, HOW: tl.constexpr):
+    """A block of keys: dV = Σ Aᵀ dO,  dK = Σ scale · dSᵀ Q, over tiles and over the heads of the group.
+
+    All tiles stand on their sides here, Aᵀ and dSᵀ: as the left factor of a product they stay in
+    registers, as the right one they would have to cross shared memory.
+    """
+    block_count = tl.cdiv(m, HOW.columns)
+    block = tl.program_id(0) % block_count
+    batch, group = tl.program_id(0) // block_count // g, tl.program_id(0) // block_count % g
+    j = block * HOW.columns + tl.arange(0, HOW.columns)
+    k = _load(_head(K, batch, group), j, m, HOW.d_k, HOW.w_k, True)
+    v = _load(_head(V, batch, group), j, m, HOW.d_v, HOW.w_v, True)
+
+    dk = tl.full([HOW.columns, HOW.w_k], 0.0, HOW.sums)
+    dv = tl.full([HOW.columns, HOW.w_v], 0.0, HOW.sums)
+    begin, full, full_end, end = _load_block(blocks, batch, block)
+    for member in range(h // g):
+        head = group * (h // g) + member
+        mask = bias, operands, scale, batch, head, n, m
+        queries, above = _head(Q, batch, head), _head(dO, batch, head)
+        row = (batch * h + head).to(tl.int64) * n
+        for i in range(full, full_end, HOW.rows):
+            dk, dv = _add_to_keys(dk, dv, k, v, i, j, queries, above, L + row, delta + row, mask, HOW, False)
+        for t in range(begin, end - (full_end - full), HOW.rows):
+            i = tl.where(t < full, t, t + full_end - full)
+            dk, dv = _add_to_keys(dk, dv, k, v, i, j, queries, above, L + row, delta + row, mask, HOW, True)
+    _store(_head(dK, batch, group), j, m, dk * scale, HOW.d_k, HOW.w_k)
+    _store(_head(dV, batch, group), j, m, dv, HOW.d_v, HOW.w_v)
+
+
+@triton.jit
+def _add_to_keys(
+    dk, dv, k, v, start, j, queries, above, L, delta, mask, HOW: tl.constexpr, EDGE: tl.constexpr
+):
+    """dk + dSᵀ Q and dv + Aᵀ dO for the queries from `start`."""
+    n = mask[5]
+    i = start + tl.arange(0, HOW.rows)
+    q = _load(queries, i, n, HOW.d_k, HOW.w_k, EDGE)
+    do = _load(above, i, n, HOW.d_v, HOW.w_v, EDGE)
+    l = tl.load(L + i, mask=i < n, other=float("-inf"))
+    d = tl.load(delta + i, mask=i < n, other=0.0)
+    S, unit = _scores(k, q, i[None, :], j[:, None], mask, HOW, EDGE)
+    A = _weights(S, unit, l[None, :])
+    dv = tl.dot(A.to(do.dtype), do, dv, out_dtype=HOW.sums, input_precision="ieee")
+    dA = tl.dot(v, tl.trans(do), out_dtype=HOW.sums, input_precision="ieee")
+    dS = A * (dA - d[None, :])
+    return tl.dot(dS.to(q.dtype), q, dk, out_dtype=HOW.sums, input_precision="ieee"), dv

@@ -1,0 +1,102 @@
+/* What is looked at on every page: in light, in dark, and at the width of a phone. */
+
+import axe from "axe-core";
+
+const WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"];
+const COLOURS = ["color-contrast", "link-in-text-block"]; // what changes with the mode; the tree does not
+const PHONE = { width: 390, height: 844 };
+const DESK = { width: 1280, height: 900 };
+
+export async function inspect(browser, site, path) {
+  const context = await browser.newContext({ viewport: DESK, colorScheme: "light" });
+  const page = await context.newPage();
+  const report = { path, elsewhere: [], console: [], urls: new Set() };
+  await context.route("**", (route) => {
+    const url = route.request().url();
+    if (url.startsWith(site.origin) || url.startsWith("data:")) return route.continue();
+    report.elsewhere.push(url);
+    return route.abort();
+  });
+  page.on("request", (request) => report.urls.add(request.url()));
+  page.on("console", (message) => message.type() === "error" && report.console.push(message.text()));
+  page.on("pageerror", (error) => report.console.push(error.message));
+
+  await page.goto(`${site.origin}/${path}`, { waitUntil: "load" });
+  await settled(page);
+  report.bytes = transfer(report.urls, site);
+  report.tex = await page.evaluate(rawTex);
+
+  await page.setViewportSize(PHONE);
+  await settled(page);
+  Object.assign(report, await page.evaluate(phone));
+
+  await page.evaluate(axe.source);
+  await page.evaluate(leaveWhatAxeCanJudge);
+  report.phone = await violations(page, { type: "rule", values: ["target-size"] });
+  await page.setViewportSize(DESK);
+  await settled(page);
+  report.light = await violations(page, { type: "tag", values: WCAG });
+  await page.emulateMedia({ colorScheme: "dark" });
+  await page.waitForFunction(() => document.documentElement.dataset.theme === "dark");
+  report.dark = await violations(page, { type: "rule", values: COLOURS });
+
+  await context.close();
+  return { ...report, urls: undefined };
+}
+
+/* Scripts have run, formulas are set, nothing moves any more. */
+export async function settled(page) {
+  await page.addStyleTag({ content: "* { transition: none !important; }" });
+  await page.evaluate(async () => {
+    await window.MathJax?.startup?.promise;
+    await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
+  });
+}
+
+function transfer(urls, site) {
+  return [...urls]
+    .filter((url) => url.startsWith(site.origin) && !url.includes("/mathjax/"))
+    .reduce((sum, url) => sum + site.bytes(url), 0);
+}
+
+/* In the page: glyphs that style sheets draw have no text for axe (test_book.py has their colours), and a
+   token of code looks like every other of its class. Without them axe takes a second, not five. */
+function leaveWhatAxeCanJudge() {
+  for (const formula of document.querySelectorAll("mjx-container")) formula.replaceChildren();
+  const seen = new Set();
+  for (const token of document.querySelectorAll(".highlight pre *")) {
+    if (seen.has(token.className)) token.replaceWith(...token.childNodes);
+    seen.add(token.className);
+  }
+}
+
+async function violations(page, runOnly) {
+  const found = await page.evaluate((only) => window.axe.run({ runOnly: only, resultTypes: ["violations"] }), runOnly);
+  return found.violations.flatMap(({ id, nodes }) =>
+    nodes.slice(0, 3).map((node) => `${id}: ${node.target.join(" ")}: ${node.any[0]?.message ?? node.html}`),
+  );
+}
+
+/* In the page: what a reader would see of TeX that MathJax did not take, or did not understand. */
+function rawTex() {
+  const text = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  const left = [...document.querySelectorAll("mjx-merror")].map((error) => error.textContent);
+  while (text.nextNode()) {
+    const { parentElement, data } = text.currentNode;
+    if (parentElement.closest("pre, code, script, style, noscript, mjx-container")) continue;
+    if (/\\[a-zA-Z]{2,}|\\\(|\\\[|\$\$|\$\w+\$/.test(data)) left.push(data.trim().slice(0, 80));
+  }
+  return left;
+}
+
+/* In the page, at 390 px: does the page itself scroll sideways, and what scrolls inside its own box? */
+function phone() {
+  const sideways = document.documentElement.scrollWidth - document.documentElement.clientWidth;
+  const scrolls = (box) => ["auto", "scroll"].includes(getComputedStyle(box).overflowX);
+  const boxes = [...document.querySelectorAll("main *")].filter(
+    (box) => box.scrollWidth > box.clientWidth + 1 && scrolls(box) && box.checkVisibility(),
+  );
+  const name = (box) => `${box.localName}.${[...box.classList].join(".")}`;
+  const reachable = (box) => box.tabIndex >= 0 || box.querySelector("a, button, input, [tabindex='0']");
+  return { sideways, boxes: boxes.map(name), unreachable: boxes.filter((box) => !reachable(box)).map(name) };
+}

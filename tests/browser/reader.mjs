@@ -1,0 +1,123 @@
+/* What a reader does: searches, goes through a chapter by keyboard, ticks it off, waits for the first paint. */
+
+import { settled } from "./pages.mjs";
+
+/* The page that the site's own search puts first, for each query. */
+export async function firstFound(browser, site, queries) {
+  const page = await browser.newPage();
+  await page.goto(`${site.origin}/search.html?q=softmax`, { waitUntil: "load" });
+  await page.waitForSelector("#search-results li a");
+  const found = await page.evaluate((all) => {
+    /* global Search */
+    return all.map((query) => Search._performSearch(...Search._parseQuery(query)).at(-1)?.[0] ?? null);
+  }, queries);
+  await page.close();
+  return Object.fromEntries(queries.map((query, i) => [query, found[i]]));
+}
+
+/* Typed into the search field with Ctrl+K, and the first result followed. */
+export async function search(browser, site, start, words) {
+  const page = await browser.newPage();
+  await page.goto(`${site.origin}/${start}`, { waitUntil: "load" });
+  await page.keyboard.press("Control+k");
+  await page.keyboard.type(words);
+  await page.keyboard.press("Enter");
+  await page.locator("#search-results li a").first().click();
+  await page.waitForURL((url) => !url.pathname.endsWith("/search.html"));
+  const end = page.url().slice(site.origin.length + 1);
+  await page.close();
+  return end;
+}
+
+/* First contentful paint in ms, in a fresh cache: the least of three, since other tests share the machine. */
+export async function firstPaint(browser, site, path) {
+  const times = [];
+  for (let i = 0; i < 3; i++) {
+    const context = await browser.newContext();
+    const page = await context.newPage();
+    await page.goto(`${site.origin}/${path}`, { waitUntil: "load" });
+    times.push(await page.evaluate(firstContentfulPaint));
+    await context.close();
+  }
+  return Math.min(...times);
+}
+
+/* In the page: the browser may note the paint after the load. */
+function firstContentfulPaint() {
+  return new Promise((resolve) => {
+    new PerformanceObserver((list) => {
+      const paint = list.getEntriesByName("first-contentful-paint")[0];
+      if (paint) resolve(paint.startTime);
+    }).observe({ type: "paint", buffered: true });
+  });
+}
+
+/* The mode that a page read in the dark is printed in, and the mode that it has afterwards. */
+export async function printed(browser, site, path) {
+  const page = await browser.newPage({ colorScheme: "dark" });
+  await page.goto(`${site.origin}/${path}`, { waitUntil: "load" });
+  await page.evaluate(() =>
+    window.addEventListener("beforeprint", () => (window.onPaper = document.documentElement.dataset.theme)),
+  );
+  await page.pdf();
+  const modes = await page.evaluate(() => [window.onPaper, document.documentElement.dataset.theme]);
+  await page.close();
+  return modes;
+}
+
+/* From the top of a chapter to the next one with Tab, Enter and Space alone; every stop must show itself. */
+export async function keyboard(browser, site, path) {
+  // Without motion, so that a stop is where it will be when it is looked at.
+  const page = await browser.newPage({ viewport: { width: 1280, height: 900 }, reducedMotion: "reduce" });
+  await page.goto(`${site.origin}/${path}`, { waitUntil: "load" });
+  await settled(page);
+  const walk = { stops: 0, unseen: [], skipped: false, opened: false, ticked: false, next: "" };
+
+  await page.keyboard.press("Tab");
+  await page.keyboard.press("Enter"); // "Skip to main content"
+  walk.skipped = page.url().endsWith("#main-content");
+  for (; walk.stops < 400; walk.stops++) {
+    await page.keyboard.press("Tab");
+    const stop = await page.evaluate(describeStop);
+    if (stop.name === null) break;
+    if (!stop.seen) walk.unseen.push(stop.name);
+    if (stop.hint && !walk.opened) {
+      await page.keyboard.press("Enter");
+      walk.opened = await page.evaluate(hintIsOpen);
+    }
+    if (stop.mark) {
+      await page.keyboard.press("Space");
+      walk.ticked = await page.evaluate(() => document.querySelector(".bd-links a.current")?.matches(".read"));
+    }
+    if (stop.next) {
+      await page.keyboard.press("Enter");
+      await page.waitForURL((url) => !url.pathname.endsWith(path));
+      walk.next = page.url().slice(site.origin.length + 1);
+      break;
+    }
+  }
+  await page.close();
+  return walk;
+}
+
+/* In the page: the element with the focus, whether it is on the screen, and whether its focus is drawn. */
+function describeStop() {
+  const stop = document.activeElement;
+  if (stop === document.body) return { name: null };
+  const { top, bottom, left, right, width, height } = stop.getBoundingClientRect();
+  const style = getComputedStyle(stop);
+  const onScreen = width > 0 && height > 0 && bottom > 0 && top < innerHeight && right > 0 && left < innerWidth;
+  const drawn = style.opacity > 0 && (style.outlineStyle !== "none" || style.boxShadow !== "none");
+  return {
+    name: `${stop.localName}.${[...stop.classList].join(".")} ${stop.textContent.trim().slice(0, 30)}`,
+    seen: onScreen && drawn,
+    hint: stop.matches(".toggle-button, .toggle-button *, .admonition.dropdown *, summary"),
+    mark: stop.matches(".progress-mark input"),
+    next: stop.matches(".right-next"),
+  };
+}
+
+function hintIsOpen() {
+  const box = document.activeElement.closest(".admonition, details");
+  return box.matches("details") ? box.open : !box.matches(".toggle-hidden");
+}

@@ -1,0 +1,50 @@
+/* The built site on a free port of the loopback, compressed as a host compresses it. */
+
+import { readFileSync, statSync } from "node:fs";
+import { createServer } from "node:http";
+import { extname, join, normalize } from "node:path";
+import { gzipSync } from "node:zlib";
+
+const TYPES = {
+  ".css": "text/css",
+  ".html": "text/html; charset=utf-8",
+  ".ipynb": "application/json",
+  ".js": "text/javascript",
+  ".json": "application/json",
+  ".mjs": "text/javascript",
+  ".png": "image/png",
+  ".svg": "image/svg+xml",
+  ".woff": "font/woff",
+};
+const PACKED = new Set([".png", ".woff"]); // compressed already
+
+export function serve(site) {
+  const files = new Map();
+
+  function file(path) {
+    if (!files.has(path)) files.set(path, read(join(site, normalize(decodeURIComponent(path)))));
+    return files.get(path);
+  }
+
+  const server = createServer((request, response) => {
+    const { body, type, packed } = file(new URL(request.url, "http://site").pathname);
+    if (!body) return response.writeHead(404).end();
+    const encoding = packed ? {} : { "content-encoding": "gzip" };
+    response.writeHead(200, { "content-type": type, "cache-control": "max-age=600", ...encoding }).end(body);
+  });
+  return new Promise((resolve) => {
+    server.listen(0, "127.0.0.1", () => {
+      const origin = `http://127.0.0.1:${server.address().port}`;
+      const bytes = (url) => file(new URL(url).pathname).body?.length ?? 0;
+      resolve({ origin, bytes, close: () => server.close() });
+    });
+  });
+}
+
+function read(path) {
+  if (!statSync(path, { throwIfNoEntry: false })?.isFile()) return {};
+  const ending = extname(path);
+  const packed = PACKED.has(ending);
+  const raw = readFileSync(path);
+  return { body: packed ? raw : gzipSync(raw), type: TYPES[ending] ?? "application/octet-stream", packed };
+}

@@ -1,0 +1,126 @@
+"""Chapter 14: how fast a machine could be, and the ladder of kernels against its specifications."""
+
+from math import inf, isclose
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from selfattention import masks
+from selfattention.formulas import (
+    arithmetic_intensity,
+    attention_flops,
+    compulsory_traffic,
+    direct_traffic,
+    roofline,
+    tiled_traffic,
+)
+from selfattention.implementations import IMPLEMENTATIONS
+
+lengths, widths = st.integers(1, 10**6), st.integers(1, 512)
+rates = st.floats(1e6, 1e16)
+no_kernels = IMPLEMENTATIONS["triton_fused"].why_not()
+needs_kernels = pytest.mark.skipif(no_kernels is not None, reason=str(no_kernels))
+
+
+def test_arithmetic_intensity_by_hand():
+    """A product of 2 × 3 and 3 × 5: 60 operations, 6 + 15 + 10 numbers of four bytes."""
+    assert arithmetic_intensity(60, 31, 4) == 60 / 124
+    assert arithmetic_intensity(0, 31, 2) == 0
+
+
+@pytest.mark.parametrize(("words", "word_bytes"), [(0, 4), (-1, 4), (31, 0)])
+def test_arithmetic_intensity_of_nothing_moved(words, word_bytes):
+    with pytest.raises(ValueError, match=r"^words is"):
+        arithmetic_intensity(60, words, word_bytes)
+
+
+def test_roofline_by_hand():
+    """10 operations and 2 bytes per second: the roof bends at 5 operations per byte."""
+    assert [roofline(i, 10, 2) for i in (0, 1, 5, 7)] == [0, 2, 10, 10]
+
+
+def test_roofline_without_limits():
+    assert roofline(3, inf, 2) == 6
+    assert roofline(3, 10, inf) == 10
+
+
+def test_compulsory_traffic_by_hand():
+    """Two queries of width 3, five keys of width 3, five values and two outputs of width 7."""
+    assert compulsory_traffic(2, 5, 3, 7) == 6 + 15 + 35 + 14
+
+
+def test_compulsory_traffic_is_that_of_one_large_tile():
+    """All queries in fast memory at once, and no L."""
+    assert compulsory_traffic(11, 13, 3, 7) == tiled_traffic(11, 13, 3, 7, r=11) - 11
+
+
+@given(st.floats(1, 1e18), st.floats(1, 1e15), rates, rates)
+def test_roofline_slower_of_two(flops, moved, flops_per_second, bytes_per_second):
+    """Claim: the time under the roof is the longer of two, the arithmetic and the traffic."""
+    speed = roofline(arithmetic_intensity(flops, moved / 4, 4), flops_per_second, bytes_per_second)
+    assert isclose(flops / speed, max(flops / flops_per_second, moved / bytes_per_second), rel_tol=1e-9)
+
+
+@given(lengths, widths)
+def test_arithmetic_intensity_matrix(n, d):
+    """Claim: with the matrix, fewer than d operations per word, however long the text."""
+    intensity = arithmetic_intensity(attention_flops(n, n, d, d), direct_traffic(n, n, d, d), 1)
+    assert intensity < min(n, d)
+    assert isclose(intensity, n * d / (n + d), rel_tol=1e-12)
+
+
+@given(st.integers(1, 1000), widths, st.integers(1, 512))
+def test_arithmetic_intensity_tiles(blocks, d, r):
+    """Claim: with tiles of r queries, fewer than 2 r operations per word, and nearly that many in the end."""
+    n = blocks * r
+    intensity = arithmetic_intensity(attention_flops(n, n, d, d), tiled_traffic(n, n, d, d, r), 1)
+    assert intensity < 2 * r
+    assert isclose(intensity, 2 * r / (1 + (1 + 1 / (2 * d)) / blocks), rel_tol=1e-12)
+
+
+@given(lengths, widths, widths)
+def test_compulsory_traffic_one_query(m, d_k, d_v):
+    """Claim: a single query does fewer than two operations per word, whatever the program."""
+    flops = attention_flops(1, m, d_k, d_v)
+    assert arithmetic_intensity(flops, compulsory_traffic(1, m, d_k, d_v), 1) < 2
+
+
+def arguments(n, m, rng):
+    """What the rungs take, by its letter; keys as many as queries where the rung is causal."""
+    rows = {"X": n, "S": n, "Q": n, "K": m, "V": m, "dO": n}
+    return {name: rng.normal(size=(rows[name], m if name in "XS" else 16)) for name in rows}
+
+
+@needs_kernels
+@pytest.mark.parametrize(("n", "m"), [(13, 13), (45, 45), (64, 64), (97, 97), (45, 77), (13, 5)])
+def test_kernels_ladder(n, m, rng):
+    """Claim: every rung computes its specification, at ragged sizes too."""
+    import torch
+
+    from selfattention.kernels import LADDER
+
+    for rung in LADDER:
+        if n != m and rung.name in ("tiled, causal", "backward"):
+            continue
+        given = [arguments(n, m, rng)[name] for name in rung.arguments]
+        ours = rung.kernel(*(torch.tensor(x, dtype=torch.float32) for x in given))
+        exact = rung.spec(*(x.astype(np.float32).astype(np.float64) for x in given))
+        for a, b in zip(*(x if isinstance(x, tuple) else (x,) for x in (ours, exact)), strict=True):
+            np.testing.assert_allclose(a.numpy(), b, rtol=1e-5, atol=2e-6, err_msg=rung.name)
+
+
+@needs_kernels
+@pytest.mark.parametrize("n", [1, 16, 37])
+def test_kernels_ranges(n):
+    """Claim: outside of its range nobody sees, in the full part everybody does. More in test_triton_rules."""
+    from selfattention.implementations.triton_rules import key_blocks, lowered
+
+    rule = (masks.causal & masks.window(9)) | masks.prefix(5) & ~masks.documents(np.arange(n) // 7)
+    tree, operands = lowered(rule, 1, 1, n, n)
+    for block, (begin, full, full_end, end) in enumerate(key_blocks(tree, operands, n, n, 8, 4)[0]):
+        seen = rule.tile(range(8 * block, min(8 * block + 8, n)), range(n))
+        assert not seen[:, :begin].any()
+        assert not seen[:, end:].any()
+        assert seen[:, full:full_end].all()

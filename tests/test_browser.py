@@ -1,0 +1,149 @@
+"""The built book in a browser: every page in light, in dark and on a phone, and a reader at work.
+
+`make test` installs playwright-core and axe-core from npm into tests/browser; Node and Chromium come from
+the system. Where one is missing these tests are skipped and say so, or fail if REQUIRE_BROWSER is set.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from execute import chapters as notebooks
+from links import chapters, snake
+
+HERE = Path(__file__).parent
+SITE = HERE.parent / "_build/html"
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
+START, CHAPTER = "book/index.html", "notebooks/05_softmax.html"
+REDIRECT = "index.html"
+TERM = re.compile(r"^(\S[^·\n]*) · .*\n((?:  .*\n?)+)", re.MULTILINE)
+
+
+@pytest.fixture(scope="module")
+def seen(tmp_path_factory):
+    """What tests/browser/site.mjs saw of the site, in one browser."""
+    request = {
+        "site": str(SITE),
+        "browser": _browser(),
+        "pages": _pages(),
+        "chapter": CHAPTER,
+        "start": START,
+        "queries": [*_taught()],
+    }
+    file = tmp_path_factory.mktemp("browser") / "request.json"
+    file.write_text(json.dumps(request))
+    command = ["node", HERE / "browser/site.mjs", file]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=900)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert sorted(page["path"] for page in result["pages"]) == _pages()
+    return result
+
+
+def _browser():
+    """The path of Chromium; without it, or without Node and its packages, there is nothing to test with."""
+    found = [path for path in map(shutil.which, BROWSERS) if path]
+    missing = {
+        "Chromium": not found,
+        "Node": not shutil.which("node"),
+        "npm ci --prefix tests/browser": not (HERE / "browser/node_modules/playwright-core").is_dir(),
+    }
+    if any(missing.values()):
+        reason = f"the browser tests need: {', '.join(name for name, absent in missing.items() if absent)}"
+        pytest.fail(reason) if os.environ.get("REQUIRE_BROWSER") else pytest.skip(reason)
+    return found[0]
+
+
+def _pages():
+    assert SITE.is_dir(), "build the book first: make book"
+    return sorted(str(path.relative_to(SITE)) for path in SITE.rglob("*.html") if path != SITE / REDIRECT)
+
+
+def _taught():
+    """What a reader may type -> the pages that teach it: functions, labels in words, glossary terms."""
+    taught = {}
+    for term, text in TERM.findall((HERE.parent / "book/glossary.md").read_text(encoding="utf-8")):
+        if first := re.search(r"\{doc\}`\.\./(notebooks/\w+)`", text):
+            taught.setdefault(term.lower(), set()).add(first[1])
+    for chapter in chapters():
+        for label in chapter.equations:
+            for name in {snake(label), label.replace("-", " ")}:
+                taught.setdefault(name, set()).add(f"notebooks/{chapter.notebook}")
+    return taught
+
+
+def on_pages(seen, key):
+    return {page["path"]: page[key] for page in seen["pages"] if page[key]}
+
+
+def test_no_request_leaves_the_host(seen):
+    assert on_pages(seen, "elsewhere") == {}
+
+
+def test_nothing_is_wrong_on_the_console(seen):
+    assert on_pages(seen, "console") == {}
+
+
+@pytest.mark.parametrize("view", ["light", "dark", "phone"])
+def test_axe_finds_no_violation(seen, view):
+    """WCAG 2.2 AA: every rule in light, the colours again in dark, the size of what is tapped at 390 px."""
+    assert on_pages(seen, view) == {}
+
+
+def test_no_tex_is_left_to_read(seen):
+    assert on_pages(seen, "tex") == {}
+
+
+def test_no_page_scrolls_sideways_on_a_phone(seen):
+    assert on_pages(seen, "sideways") == {}
+
+
+def test_what_scrolls_inside_itself_is_reached_by_keyboard(seen):
+    """Code, wide formulas, tables and enlarged figures may scroll in their own boxes at 390 px."""
+    assert any(page["boxes"] for page in seen["pages"])
+    assert on_pages(seen, "unreachable") == {}
+
+
+def test_the_largest_page_is_light(seen):
+    """At most 600 KB gzipped, pictures included, MathJax not."""
+    weights = {page["path"]: page["bytes"] for page in seen["pages"]}
+    assert min(weights.values()) > 10_000  # a page without its styles would be light, too
+    assert max(weights.values()) <= 600_000, sorted(weights.items(), key=lambda item: -item[1])[:3]
+
+
+def test_the_first_paint_is_early(seen):
+    """At most 1.5 s on the loopback, for the front page and the largest one."""
+    assert len(seen["paint"]) == 2
+    assert max(seen["paint"].values()) <= 1500, seen["paint"]
+
+
+def test_search_finds_what_is_taught_where_it_is_taught(seen):
+    taught = _taught()
+    assert len(taught) > len(notebooks())
+    wrong = {query: page for query, page in seen["found"].items() if page not in taught[query]}
+    assert wrong == {}
+
+
+def test_the_search_field_leads_to_the_equation(seen):
+    """Ctrl+K, "log sum exp", Enter, first result."""
+    assert seen["search"].startswith("notebooks/05_softmax.html")
+    assert seen["search"].endswith("#equation-eq-log-sum-exp")
+
+
+def test_a_page_read_in_the_dark_is_printed_by_day(seen):
+    assert seen["printed"] == ["light", "dark"]
+
+
+def test_a_chapter_can_be_read_by_keyboard(seen):
+    """Past the menus, through every stop, a hint opened, the chapter ticked, to the next chapter."""
+    walk = seen["keyboard"]
+    assert walk["unseen"] == []
+    assert walk["skipped"]
+    assert walk["opened"]
+    assert walk["ticked"]
+    assert walk["next"] == "notebooks/06_context.html"
+    assert walk["stops"] < 200

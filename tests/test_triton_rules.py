@@ -1,0 +1,119 @@
+"""Rules for kernels: the tree says what the rule says, and the ranges leave nobody out."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_rules import rules
+
+from selfattention import masks
+from selfattention.implementations import IMPLEMENTATIONS
+
+if why := IMPLEMENTATIONS["triton_fused"].why_not():
+    pytest.skip(why, allow_module_level=True)
+
+from selfattention.implementations.triton_here import tl, triton
+from selfattention.implementations.triton_rules import (
+    key_blocks,
+    lowered,
+    query_blocks,
+    sees,
+)
+
+sizes, blocks = st.integers(1, 12), st.integers(1, 4)
+
+
+def visible(rule, b, n, m):
+    return np.broadcast_to(rule.tile(range(n), range(m)), (b, 1, n, m))[:, 0]
+
+
+def assert_sound(seen, ranges, block, size):
+    """`seen` (blocks, askers, others): nobody outside of begin … end, everybody in full … full_end."""
+    for asked, (begin, full, full_end, end) in zip(seen, ranges, strict=True):
+        assert 0 <= begin <= full <= full_end <= end <= size
+        assert begin % block == full % block == full_end % block == 0
+        assert not asked[:, :begin].any()
+        assert not asked[:, end:].any()
+        assert asked[:, full:full_end].all()
+
+
+@settings(max_examples=300)
+@given(rules, sizes, sizes, blocks, blocks)
+def test_ranges_leave_nobody_out_and_promise_nothing_false(rule, n, m, rows, columns):
+    seen = visible(rule, 3, n, m)
+    tree, operands = lowered(rule, 3, 1, n, m)
+    by_keys = np.broadcast_to(key_blocks(tree, operands, n, m, rows, columns), (3, -(-n // rows), 4))
+    by_queries = np.broadcast_to(query_blocks(tree, operands, n, m, rows, columns), (3, -(-m // columns), 4))
+    for b in range(3):
+        cut = [seen[b, i : i + rows] for i in range(0, n, rows)]
+        assert_sound(cut, by_keys[b], columns, m)
+        cut = [seen[b, :, j : j + columns].T for j in range(0, m, columns)]
+        assert_sound(cut, by_queries[b], rows, n)
+
+
+EASY = {  # a rule, and for four blocks of four queries: keys visited, and keys asked about; two keys a block
+    "everybody": (masks.everybody, [(16, 0), (16, 0), (16, 0), (16, 0)]),
+    "nobody": (~masks.everybody, [(0, 0), (0, 0), (0, 0), (0, 0)]),
+    "causal": (masks.causal, [(4, 4), (8, 4), (12, 4), (16, 4)]),
+    "not causal": (~masks.causal, [(16, 4), (12, 4), (8, 4), (4, 4)]),
+    "window": (masks.causal & masks.window(6), [(4, 4), (8, 6), (10, 8), (10, 8)]),
+    "prefix": (masks.causal | masks.prefix(5), [(5, 1), (8, 4), (12, 4), (16, 4)]),
+    "documents": (masks.documents(np.arange(16) // 6), [(6, 0), (12, 12), (6, 0), (4, 0)]),
+    "two keys more": (masks.bottom_right(masks.causal, 16, 18), [(6, 4), (10, 4), (14, 4), (16, 2)]),
+}
+
+
+@pytest.mark.parametrize("name", EASY)
+def test_ranges_are_narrow_where_that_is_easy(name):
+    """Visiting everything would be sound, and useless."""
+    rule, wanted = EASY[name]
+    tree, operands = lowered(rule, 1, 1, 16, 16)
+    begin, full, full_end, end = key_blocks(tree, operands, 16, 16, 4, 2)[0].T
+    visited = end - begin
+    np.testing.assert_array_equal(np.stack([visited, visited - (full_end - full)], axis=1), wanted)
+
+
+def test_padding_has_ranges_for_each_member_of_the_batch():
+    tree, operands = lowered(masks.padding([3, 16, 0]), 3, 1, 4, 16)
+    ranges = key_blocks(tree, operands, 4, 16, 4, 2)
+    np.testing.assert_array_equal(ranges, [[[0, 0, 2, 3]], [[0, 0, 16, 16]], [[0, 0, 0, 0]]])
+
+
+@triton.jit
+def spell_out(out, operands, n, m, TREE: tl.constexpr):
+    i, j = tl.arange(0, 16)[:, None], tl.arange(0, 16)[None, :]
+    batch, head = tl.program_id(0), tl.program_id(1)
+    answer = sees(TREE, operands, batch, head, i, j, n, m)
+    tl.store(out + batch * n * m + i * m + j, answer, mask=(i < n) & (j < m))
+
+
+@settings(max_examples=100)
+@given(rules, sizes, sizes)
+def test_the_tree_says_what_the_rule_says(rule, n, m):
+    """Position by position, in the interpreter."""
+    tree, operands = lowered(rule, 3, 1, n, m)
+    out = torch.zeros(3, n, m, dtype=torch.int8)
+
+    ready = [operand if isinstance(operand, int) else torch.tensor(operand) for operand in operands]
+    for at, operand in enumerate(ready):
+        if isinstance(operand, torch.Tensor) and operand.ndim > 1:
+            table = operand.to(torch.int8).expand(3, 1, n, m)
+            ready[at] = table, table.stride()
+    spell_out[(3, 1)](out, tuple(ready), n, m, tree)
+    np.testing.assert_array_equal(out.numpy() != 0, visible(rule, 3, n, m))
+
+
+def test_a_rule_of_ones_own_is_spelt_out():
+    """A rule that the kernels have not heard of becomes a table; it stays right, and skips nothing."""
+
+    class Even(masks.Rule):
+        def __call__(self, i, j):
+            return (i + j) % 2 == 0
+
+        def says(self, rows, columns):
+            return masks.Says.SOMEBODY
+
+    tree, operands = lowered(masks.causal & Even(), 1, 1, 4, 6)
+    assert [tree.kind, tree.a.kind, tree.b.kind] == ["both", "at least", "table"]
+    np.testing.assert_array_equal(operands[1], visible(Even(), 1, 4, 6)[0])
