@@ -18,11 +18,6 @@ EXERCISES = [getattr(check, name) for name in dir(check)]
 MISTAKES = [(e, mistake) for e in EXERCISES for mistake in e.mistakes]
 CHAPTERS = chapters()
 
-# Chapters whose exercises have no check yet. A word leaves this list when its module comes.
-WITHOUT_CHECKS = [
-    "kernels",
-]
-
 
 def by_name(function):
     return pytest.mark.parametrize("exercise", EXERCISES, ids=lambda e: e.name)(function)
@@ -163,17 +158,11 @@ def printed(cell):
     )
 
 
-def test_there_are_fifty_once_every_chapter_has_them():
-    assert len(EXERCISES) >= (9 if WITHOUT_CHECKS else 50)
+def test_there_are_fifty():
+    assert len(EXERCISES) >= 50
 
 
-def test_the_chapters_without_checks_have_none():
-    assert not {word(e) for e in EXERCISES} & set(WITHOUT_CHECKS)
-
-
-@pytest.mark.parametrize(
-    "chapter", [c for c in CHAPTERS if c.word not in WITHOUT_CHECKS], ids=lambda c: c.word
-)
+@pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda c: c.word)
 class TestChapter:
     """The exercises of one chapter, as its notebook has them."""
 

@@ -225,9 +225,12 @@ def test_a_masked_slot_may_hold_anything(implementation):
         np.testing.assert_array_equal(a, b, err_msg=name)
 
 
-def test_a_visible_nan_reaches_only_those_who_see_it(implementation):
-    Q, K, V, _, _ = Case(n=7).inputs()
-    K[:, :, 3] = np.nan
+@pytest.mark.parametrize("poison", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("which", [1, 2], ids=["key", "value"])
+def test_a_visible_nan_reaches_only_those_who_see_it(implementation, which, poison):
+    """So does infinity: a score of −∞ would be a weight of zero, and O would not show it."""
+    Q, K, V, _, _ = inputs = Case(n=7).inputs()
+    inputs[which][:, :, 3] = poison
     O, _ = implementation.load().attention(
         *arrays_for(implementation, Q, K, V, dtype=torch.float64), mask=masks.causal
     )

@@ -1,6 +1,6 @@
 """What is to be said of an answer to an exercise: one of seven things, and the evidence for it.
 
-An exercise is its solution, decorated, and the mistakes that people make in its place:
+An exercise is its solution, decorated, and the mistakes that people make in its place::
 
     @exercise(cases=[(0.0,), (3.0,)], worth_trying="A complex number.")
     def square(x):
@@ -57,11 +57,10 @@ class Verdict:
 def exercise(*, worth_trying, cases=((),), evidence=numbers, seen_as=None, rtol=1e-6):
     """Declare the function below to be the solution of an exercise of its name.
 
-    cases         inputs, one tuple each; axes of distinct primes, and the edges that matter
-    worth_trying  what is said to somebody whose answer is right
-    evidence      what is said of a wrong answer: a function of a `Trial`
-    seen_as       seen_as(answer, *inputs): what is compared, where many answers are right
-    rtol          relative error allowed, of each number and of the largest
+    `cases` are the inputs, one tuple each: axes of distinct primes, and the edges that matter.
+    `worth_trying` is said to somebody whose answer is right, `evidence`, a function of a `Trial`, of a
+    wrong one. Where many answers are right, `seen_as`, called with the answer and then the inputs,
+    gives what is compared. `rtol` is the relative error allowed, of each number and of the largest.
     """
     return lambda solution: Exercise(solution, worth_trying, cases, evidence, seen_as, rtol)
 

@@ -1,8 +1,8 @@
 """The ladder of chapter 14: five small Triton kernels, each with its specification in NumPy at the end.
 
 One head, float32, no options. `implementations.triton_fused` is what becomes of the last two rungs when
-they have to serve everybody. The functions take torch tensors on a device that Triton serves: on the
-GPU, or on the CPU under TRITON_INTERPRET=1.
+they have to serve everybody. `log_sum_exp_kernel` solves an exercise and is no rung. The functions take
+torch tensors on a device that Triton serves: on the GPU, or on the CPU under TRITON_INTERPRET=1.
 """
 
 from dataclasses import dataclass
@@ -72,7 +72,9 @@ def one_tile_attention(Q, K, V, rows=16):
 
 
 @triton.jit
-def causal_kernel(Q, K, V, O, L, n, scale, D: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
+def causal_kernel(
+    Q, K, V, O, L, n, scale, D: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr
+):  # fmt: skip
     """ROWS queries and the keys up to their diagonal: chapter 13's state and merge."""
     i, d = tl.program_id(0) * ROWS + tl.arange(0, ROWS), tl.arange(0, D)
     q = tl.load(Q + i[:, None] * D + d, mask=i[:, None] < n, other=0.0)
@@ -122,8 +124,9 @@ def causal_queries_kernel(
 
 @triton.jit
 def causal_keys_kernel(
-    dO, Q, K, V, L, delta, dK, dV, n, scale, D: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr
-):
+    dO, Q, K, V, L, delta, dK, dV, n, scale,
+    D: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
+):  # fmt: skip
     """dV = Σ Aᵀ dO and dK = Σ scale · dSᵀ Q over the queries from the diagonal on."""
     j, d = tl.program_id(0) * COLUMNS + tl.arange(0, COLUMNS), tl.arange(0, D)
     k = tl.load(K + j[:, None] * D + d, mask=j[:, None] < n, other=0.0)
@@ -153,6 +156,24 @@ def causal_backward(dO, Q, K, V, rows=32, columns=16):
     causal_queries_kernel[(triton.cdiv(n, rows),)](dO, Q, K, V, L, delta, dQ, *sizes)
     causal_keys_kernel[(triton.cdiv(n, columns),)](dO, Q, K, V, L, delta, dK, dV, *sizes)
     return dQ, dK, dV
+
+
+@triton.jit
+def log_sum_exp_kernel(S, L, m, BLOCK: tl.constexpr):
+    """Program i writes the log-sum-exp of row i; any finite shift will do for a row of −∞."""
+    i, j = tl.program_id(0), tl.arange(0, BLOCK)
+    s = tl.load(S + i * m + j, mask=j < m, other=float("-inf"))
+    c = tl.max(s, 0)
+    Z = tl.sum(tl.exp(s - tl.where(c == float("-inf"), 0.0, c)), 0)
+    # log 0 is −∞ on a GPU, and a warning in the interpreter; c is −∞ there already.
+    tl.store(L + i, c + tl.log(tl.where(Z > 0, Z, 1.0)))
+
+
+def row_log_sum_exp(S):
+    """L (n,) of S (n, m), a row in one block; rows of −∞ give −∞."""
+    L = torch.empty_like(S[:, 0])
+    log_sum_exp_kernel[(len(S),)](S, L, S.shape[1], triton.next_power_of_2(S.shape[1]))
+    return L
 
 
 def causal_attention_spec(Q, K, V):

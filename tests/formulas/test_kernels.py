@@ -13,6 +13,7 @@ from selfattention.formulas import (
     attention_flops,
     compulsory_traffic,
     direct_traffic,
+    log_sum_exp,
     roofline,
     tiled_traffic,
 )
@@ -109,6 +110,20 @@ def test_kernels_ladder(n, m, rng):
         exact = rung.spec(*(x.astype(np.float32).astype(np.float64) for x in given))
         for a, b in zip(*(x if isinstance(x, tuple) else (x,) for x in (ours, exact)), strict=True):
             np.testing.assert_allclose(a.numpy(), b, rtol=1e-5, atol=2e-6, err_msg=rung.name)
+
+
+@needs_kernels
+@pytest.mark.parametrize(("n", "m"), [(1, 1), (5, 7), (11, 16)])
+def test_kernels_ladder_log_sum_exp(n, m, rng):
+    """No rung, but the solution of an exercise: at ragged lengths, and with a row that is empty."""
+    import torch
+
+    from selfattention.kernels import row_log_sum_exp
+
+    S = rng.normal(50, 100, size=(n, m)).astype(np.float32)
+    S[-1] = -inf
+    ours = row_log_sum_exp(torch.from_numpy(S)).numpy()
+    np.testing.assert_allclose(ours, log_sum_exp(S.astype(np.float64)), rtol=1e-6)
 
 
 @needs_kernels

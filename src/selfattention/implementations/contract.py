@@ -7,16 +7,16 @@ Q (…, h, n, d_k), K (…, g, m, d_k), V (…, g, m, d_v); g divides h, and hea
 group i // (h / g), without a copy of K or V. `mask` is a rule of `selfattention.masks` or a boolean
 array (…, h, n, m), True = may see; `bias` (…, h, n, m) is added to the scaled scores; `scale` is
 d_k**-0.5 where it is not given. O (…, h, n, d_v) is the output, L (…, h, n) the log-sum-exp of each
-row of scores. O has the dtype of Q, K and V; half precisions
-accumulate in float32, and L stays there.
+row of scores. O has the dtype of Q, K and V; half precisions accumulate in float32, and L stays
+there.
 
 A row that may see nothing gives 0 in O, −inf in L and zero gradients. NaN or infinity in a slot that
 nobody may see reaches nothing; a query that may see one, or holds one, gets NaN.
 
-The two decorators below do all of that which is the same for everyone: they check, bring every
-call to one form, and keep what is not finite away from the arithmetic. What is left to an
-implementation is the arithmetic: finite Q (b, h, n, d_k), K (b, g, m, d_k), V (b, g, m, d_v) of one
-dtype, a rule, a bias or None, a scale.
+The decorators below do all of that which is the same for everyone: they check, bring every call to
+one form, and keep what is not finite away from the arithmetic, before it or, for `forward_that_tells`,
+by computing again. What is left to an implementation is the arithmetic: finite Q (b, h, n, d_k),
+K (b, g, m, d_k), V (b, g, m, d_v) of one dtype, a rule, a bias or None, a scale.
 """
 
 import math
@@ -30,26 +30,56 @@ from selfattention.masks import Rule, Table, everybody
 
 def forward(function):
     """Let `function(Q, K, V, rule, bias, scale) -> (O, L)`, on the one form, keep the contract."""
-    return _forward(function, _accumulator)
+    return _forward(_of_finite_numbers(function), _accumulator)
 
 
 def forward_in_half(function):
     """The same for a function that widens halves itself: they come as they are."""
-    return _forward(function, _unchanged)
+    return _forward(_of_finite_numbers(function), _unchanged)
 
 
-def _forward(function, working_dtype):
-    @wraps(function)
+def forward_that_tells(function):
+    """The same for a function that may read what is not finite, if nothing hides that it has.
+
+    Whoever sees NaN or infinity must show it: as anything not finite in O, or as NaN in L. So may
+    others, since only then the inputs are searched and everything is computed again: where all is
+    finite, no array is read just to make sure.
+    """
+    return _forward(_searched_afterwards(function), _accumulator)
+
+
+def _forward(answer, working_dtype):
+    @wraps(answer)
     def attention(Q, K, V, *, mask=None, bias=None, scale=None):
         form = _Form(Q, K, V, mask, bias, scale, working_dtype)
+        O, L = answer(form, Q, K, V)
+        return _cast(O.reshape(*Q.shape[:-1], V.shape[-1]), Q.dtype), L.reshape(Q.shape[:-1])
+
+    return attention
+
+
+def _of_finite_numbers(function):
+    @wraps(function)
+    def answer(form, Q, K, V):
         arrays, poisoned = form.clean(Q, K, V)
         O, L = function(*arrays, form.rule, form.bias, form.scale)
         if poisoned is not None:
             O = form.xp.where(poisoned[..., None], np.nan, O)
             L = form.xp.where(poisoned, np.nan, L)
-        return _cast(O.reshape(*Q.shape[:-1], V.shape[-1]), Q.dtype), L.reshape(Q.shape[:-1])
+        return O, L
 
-    return attention
+    return answer
+
+
+def _searched_afterwards(function):
+    @wraps(function)
+    def answer(form, Q, K, V):
+        O, L = function(*map(form.fold, (Q, K, V)), form.rule, form.bias, form.scale)
+        if _surely_finite(O) and not form.xp.isnan(L).any():
+            return O, L
+        return _of_finite_numbers(function)(form, Q, K, V)
+
+    return answer
 
 
 def backward(function):

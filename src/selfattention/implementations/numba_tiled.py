@@ -42,7 +42,9 @@ from selfattention.masks import Says
 
 ROWS, ROWS_BACKWARD = 512, 128  # rows of a block
 PANELS_BACKWARD = 2  # the backward pass takes so many panels at a time
-CELL = 64  # a mask is spelt out for so many queries and one panel
+CELL = 64  # a mask is kept for so many queries and one panel,
+SPELT_OUT = 2  # and spelt out for so many times so many of these at once
+FEW = 4  # tiles: for no more, values are not worth copying
 SLACK = 8  # weights are at most 2^8 before they are divided by their sum
 SPELT_OUT_BYTES = 2**26  # of masks at a time; whatever the rule, memory stays linear in n
 NOBODY, EVERYBODY = -2, -1
@@ -50,7 +52,7 @@ LOG2E = math.log2(math.e)
 THREADS = config.NUMBA_NUM_THREADS
 
 
-@contract.forward
+@contract.forward_that_tells
 def attention(Q, K, V, rule, bias, scale):
     """O = softmax(scale · Q Kᵀ + bias) V,  L = log-sum-exp of each row; see `contract`."""
     (b, h, n, _), (g, m, d_v) = Q.shape, V.shape[1:]
@@ -94,7 +96,7 @@ class _Plan(NamedTuple):
     first: int  # the first query of the run
     stop: int
     where: np.ndarray  # (batch, rows of cells, panels): NOBODY, EVERYBODY, or where the cell's mask starts
-    seen: np.ndarray  # the masks one after another, (batch, heads, CELL, width) each
+    seen: np.ndarray  # the masks one after another, (heads, CELL, width) each
     batch: int  # 1 or b
     heads: int  # 1 or h
 
@@ -106,7 +108,7 @@ def _plans(rule, n, m, width):
     for first in range(0, n, run):
         queries = range(first, min(first + run, n))
         where = np.full((batch, -(-len(queries) // CELL), -(-m // width)), NOBODY)
-        masks, size = [np.zeros(0, bool)], 0
+        masks, size = [np.zeros(0, np.uint8)], 0
         for rows, columns, says in _answers(rule, queries, range(m), width):
             cells = where[
                 :,
@@ -115,21 +117,18 @@ def _plans(rule, n, m, width):
             ]
             cells[:] = EVERYBODY
             if says is Says.SOMEBODY:
-                mask = np.zeros((batch, heads, CELL, width), bool)  # nobody sees what is beyond the ends
-                mask[..., : len(rows), : len(columns)] = rule.tile(rows, columns)
-                for one, seen in zip(cells, mask, strict=True):  # of a batch, some may agree
-                    inside = seen[:, : len(rows), : len(columns)]
-                    one[:] = EVERYBODY if inside.all() else size if inside.any() else NOBODY
-                masks.append(mask.ravel())
-                size += mask.size
-        yield _Plan(first, queries.stop, where, np.concatenate(masks).view(np.uint8), batch, heads)
+                spelt_out = np.empty((batch, heads, len(rows), len(columns)), np.uint8)
+                spelt_out[:] = rule.tile(rows, columns)
+                masks.append(_cell_by_cell(cells, spelt_out, size, width))
+                size += len(masks[-1])
+        yield _Plan(first, queries.stop, where, np.concatenate(masks), batch, heads)
 
 
 def _answers(rule, rows, columns, width):
-    """(rows, columns, answer) wherever somebody may see, cut up as far as needed, down to a cell."""
+    """(rows, columns, answer) wherever somebody may see, cut up as far as needed, to SPELT_OUT cells."""
     says = rule.says(rows, columns) if rows and columns else Says.NOBODY
     down, along = -(-len(rows) // CELL), -(-len(columns) // width)
-    if says is not Says.SOMEBODY or down == along == 1:
+    if says is not Says.SOMEBODY or max(down, along) <= SPELT_OUT:
         if says is not Says.NOBODY:
             yield rows, columns, says
         return
@@ -142,6 +141,30 @@ def _answers(rule, rows, columns, width):
 
 def _half(whole, second, size):
     return whole[size:] if second else whole[:size]
+
+
+@njit(nogil=True)
+def _cell_by_cell(cells, spelt_out, size, width):
+    """The masks that cells need, in a row; `cells` learns where each starts, counted from `size`."""
+    _, heads, rows, _ = spelt_out.shape
+    masks = np.zeros(cells.size * heads * CELL * width, np.uint8)  # nobody sees what is beyond the ends
+    used = 0
+    for member, down, along in np.ndindex(cells.shape):
+        i, j = down * CELL, along * width
+        inside = spelt_out[member, :, i : i + CELL, j : j + width]
+        anybody, everybody = np.uint8(0), np.uint8(1)
+        for head in range(heads):
+            for row in range(i, min(i + CELL, rows)):
+                for seen in spelt_out[member, head, row, j : j + width]:
+                    anybody, everybody = anybody | seen, everybody & seen
+        if anybody == everybody:
+            cells[member, down, along] = EVERYBODY if everybody else NOBODY
+            continue
+        cells[member, down, along] = size + used
+        mask = masks[used : used + heads * CELL * width].reshape(heads, CELL, width)
+        mask[:, : inside.shape[1], : inside.shape[2]] = inside
+        used += mask.size
+    return masks[:used].copy()
 
 
 def _positions(rows, heads, groups=1, plan=None):
@@ -209,6 +232,8 @@ def _forward(tasks, g, positions, Q, K, V, bias, plan, unit, O, L):
         group, start = tasks[task]
         count = min(positions, n - start)
         _stack(q, d_k, Q[group], start, count, unit)
+        finite = _all_finite(q[: heads * count * d_k])
+        as_they_are = d_v == columns and heads * count <= FEW * HEIGHT
         _fill(sums, 0)
         _fill(Z, 0)
         _fill(c, -np.inf)
@@ -218,7 +243,12 @@ def _forward(tasks, g, positions, Q, K, V, bias, plan, unit, O, L):
                 continue
             j = panel * width
             _transposed_panel(kT, 0, width, K[group], j)
-            _panel(v, columns, V[group], j, width)
+            finite = finite and _all_finite(kT)
+            values, first = v, 0
+            if as_they_are and m - j >= width:
+                values, first = V[group].reshape(m * d_v), j * d_v
+            else:
+                _panel(v, columns, V[group], j, width)
             for x in range(0, heads * count, HEIGHT):
                 tile = says or _of_tile(plan, at, group, g, heads, x, start, count, panel, width)
                 if tile == NOBODY:
@@ -235,9 +265,22 @@ def _forward(tasks, g, positions, Q, K, V, bias, plan, unit, O, L):
                     _raise_shift(c, Z, sums, highest, x, lanes, columns)
                 exponentials(S, 0, width, c, x, Z)
                 add_product(
-                    sums, x * columns, columns, S, 0, width, 1, v, 0, columns, width, columns // lanes
+                    sums,
+                    x * columns,
+                    columns,
+                    S,
+                    0,
+                    width,
+                    1,
+                    values,
+                    first,
+                    columns,
+                    width,
+                    columns // lanes,
                 )
         _finish(O[group], L[group], sums, Z, c, start, count, lanes, columns)
+        if not finite:  # which the scores need not show: the weight of −∞ and of NaN is 0
+            L[group, :, start : start + count] = np.nan
 
 
 @njit(nogil=True)
@@ -425,7 +468,7 @@ def _of_tile(plan, at, group, g, heads, x, start, positions, panel, width):
             nobody, everybody = nobody and at[i] == NOBODY, everybody and at[i] == EVERYBODY
             if at[i] >= 0:
                 of_head = group % g * heads + head if plan.heads > 1 else 0
-                at[i] += ((batch * plan.heads + of_head) * CELL + query % CELL) * width
+                at[i] += (of_head * CELL + query % CELL) * width
             position += 1
             if position == positions:
                 head, position = head + 1, 0
@@ -492,6 +535,14 @@ def _finish(O, L, sums, Z, c, start, positions, lanes, columns):
             share = one / z if z > 0 else z
             for t in range(O.shape[2]):
                 O[head, start + i, t] = sums[row * columns + t] * share
+
+
+@njit(nogil=True)
+def _all_finite(X):
+    found = False
+    for i in range(len(X)):  # no early end: so the loop runs in lanes
+        found |= not abs(X[i]) < np.inf
+    return not found
 
 
 @njit(nogil=True)
