@@ -1,6 +1,6 @@
 """The race: every implementation and every peer side by side on this machine, in one run.
 
-    python benchmarks/race.py                   all of it, some twenty minutes; writes results/race-cpu.json
+    python benchmarks/race.py                   all of it, some 25 minutes; writes results/race-cpu.json
     python benchmarks/race.py --quick           a few minutes; prints, and writes only with --output FILE
     python benchmarks/race.py --only causal     one workload
     python benchmarks/race.py --also mine:attention    with your own function (or module) in it
