@@ -26,7 +26,10 @@ BASE = """\
 
 def cut_out_icons(out):
     """Write `_static/icons.css` and its fonts into the site, and remove Font Awesome from it."""
-    (awesome,) = (out / "_static/vendor/fontawesome").iterdir()
+    whole = out / "_static/vendor/fontawesome"
+    if not whole.is_dir():  # Sphinx had no page to write and copied nothing anew: it is cut out already
+        return
+    (awesome,) = whole.iterdir()
     characters = _characters((awesome / "css/all.min.css").read_text(encoding="utf-8"))
     static = out / "_static"
     files = [*out.rglob("*.html"), *static.glob("styles/*.css"), *static.glob("scripts/*.js")]
@@ -38,7 +41,7 @@ def cut_out_icons(out):
     faces = [_face(awesome / f"webfonts/{font}.ttf", used, static) for font in FACES]
     icons = [f'.fa-{name}::before {{ content: "\\{ord(named[name]):x}"; }}\n' for name in sorted(named)]
     (static / "icons.css").write_text(BASE + "".join(faces + icons), encoding="utf-8")
-    shutil.rmtree(static / "vendor/fontawesome")
+    shutil.rmtree(whole)
 
 
 def _characters(sheet):
