@@ -156,10 +156,10 @@ def test_memory_exponents_by_hand():
 
 
 def test_the_peak_of_a_call_is_what_it_holds_at_once():
-    peak = machine.peak_megabytes(lambda: np.ones(2**22) + np.ones(2**22))  # 32 MiB each, three at the end
+    peak = machine.peak_megabytes(lambda: np.ones(2**22) + np.ones(2**22))  # of 32 MiB, two or three at once
     if peak is None:
         pytest.skip("only Linux can be asked for the peak of one call")
-    assert 64 <= peak < 100
+    assert 60 < peak < 100  # the system counts pages in batches: 63.9 has been seen
 
 
 CASES = [
