@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from selfattention.implementations import IMPLEMENTATIONS
+
 PACKAGE = Path(__file__).parents[1] / "src/selfattention"
 
 # What each part may import, apart from the standard library.
@@ -83,6 +85,17 @@ def test_imports_run_one_way(path):
     for module in imported_modules(ast.parse(path.read_text(encoding="utf-8"))):
         parents = {module, module.split(".")[0], ".".join(module.split(".")[:2])}
         assert parents & allowed or module.split(".")[0] in sys.stdlib_module_names, f"{path.name}: {module}"
+
+
+@pytest.mark.parametrize("name", sorted({i.name for i in IMPLEMENTATIONS.values()}))
+def test_no_implementation_imports_another(name):
+    """Two that share their arithmetic would agree in their mistakes."""
+    text = (PACKAGE / f"implementations/{name}.py").read_text(encoding="utf-8")
+    others = {i.name for i in IMPLEMENTATIONS.values()} - {name}
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            words = {word for alias in node.names for word in alias.name.split(".")}
+            assert not others & {*words, *(getattr(node, "module", None) or "").split(".")}, ast.unparse(node)
 
 
 def loaded_by(statement):

@@ -4,12 +4,13 @@ import torch
 
 from selfattention.implementations import contract
 from selfattention.implementations.contract import per_group, summed_over_group
+from selfattention.implementations.torch_autograd import differentiable
 
 
 @contract.forward
 def attention(Q, K, V, rule, bias, scale):
     """O = softmax(scale · Q Kᵀ + bias) V,  L = log-sum-exp of each row; differentiable in Q, K, V."""
-    return _Attention.apply(Q, K, V, rule, bias, scale)
+    return differentiable(_forward, _gradients)(Q, K, V, rule, bias, scale)
 
 
 @contract.backward
@@ -18,24 +19,13 @@ def attention_backward(dO, Q, K, V, O, L, rule, bias, scale):
     return _gradients(dO, None, Q, K, V, O, L, rule, bias, scale)
 
 
-class _Attention(torch.autograd.Function):
-    """Forward keeps O and L only; backward computes the weights again from L."""
-
-    @staticmethod
-    def forward(ctx, Q, K, V, rule, bias, scale):
-        S = _scores(Q, K, rule, bias, scale)
-        L = torch.logsumexp(S, dim=-1)
-        # Not exp(S − L): with L's rounding error in them, the weights would not sum to one, and O · dO
-        # would not be the δ that makes a row of dS sum to zero.
-        A = torch.softmax(S, dim=-1).masked_fill(L.isneginf()[..., None], 0)
-        O = per_group(A, V)
-        ctx.save_for_backward(Q, K, V, O, L)
-        ctx.rest = rule, bias, scale
-        return O, L
-
-    @staticmethod
-    def backward(ctx, dO, dL):
-        return *_gradients(dO, dL, *ctx.saved_tensors, *ctx.rest), None, None, None
+def _forward(Q, K, V, rule, bias, scale):
+    S = _scores(Q, K, rule, bias, scale)
+    L = torch.logsumexp(S, dim=-1)
+    # Not exp(S − L): with L's rounding error in them, the weights would not sum to one, and O · dO
+    # would not be the δ that makes a row of dS sum to zero.
+    A = torch.softmax(S, dim=-1).masked_fill(L.isneginf()[..., None], 0)
+    return per_group(A, V), L
 
 
 def _gradients(dO, dL, Q, K, V, O, L, rule, bias, scale):

@@ -4,6 +4,7 @@ import torch
 
 from selfattention.implementations import contract
 from selfattention.implementations.contract import per_group, summed_over_group
+from selfattention.implementations.torch_autograd import differentiable
 from selfattention.masks import Says
 
 ROWS, COLUMNS = 128, 512  # a tile of the scores of all heads
@@ -12,28 +13,13 @@ ROWS, COLUMNS = 128, 512  # a tile of the scores of all heads
 @contract.forward
 def attention(Q, K, V, rule, bias, scale):
     """O = softmax(scale · Q Kᵀ + bias) V,  L = log-sum-exp of each row; differentiable in Q, K, V."""
-    return _Attention.apply(Q, K, V, rule, bias, scale)
+    return differentiable(_forward, _gradients)(Q, K, V, rule, bias, scale)
 
 
 @contract.backward
 def attention_backward(dO, Q, K, V, O, L, rule, bias, scale):
     """The scores of a tile are computed again, and L turns them into weights: A = e^{S − L}."""
     return _gradients(dO, None, Q, K, V, O, L, rule, bias, scale)
-
-
-class _Attention(torch.autograd.Function):
-    """Forward keeps O and L only, no tile of scores or weights."""
-
-    @staticmethod
-    def forward(ctx, Q, K, V, rule, bias, scale):
-        O, L = _forward(Q, K, V, rule, bias, scale)
-        ctx.save_for_backward(Q, K, V, O, L)
-        ctx.rest = rule, bias, scale
-        return O, L
-
-    @staticmethod
-    def backward(ctx, dO, dL):
-        return *_gradients(dO, dL, *ctx.saved_tensors, *ctx.rest), None, None, None
 
 
 def _forward(Q, K, V, rule, bias, scale):

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from selfattention.implementations import contract
+from selfattention.implementations.torch_autograd import differentiable
 from selfattention.implementations.triton_here import INTERPRETED, tl, triton
 from selfattention.implementations.triton_rules import Node, key_blocks, lowered, query_blocks, sees
 
@@ -72,28 +73,13 @@ EXACT = Tiles(128, 128, 1, 1) if INTERPRETED else Tiles(32, 32, 4, 1)
 @contract.forward_in_half
 def attention(Q, K, V, rule, bias, scale):
     """O = softmax(scale · Q Kᵀ + bias) V,  L = log-sum-exp of each row; differentiable in Q, K, V."""
-    return _Attention.apply(Q, K, V, rule, bias, scale)
+    return differentiable(_forward, _gradients)(Q, K, V, rule, bias, scale)
 
 
 @contract.backward_in_half
 def attention_backward(dO, Q, K, V, O, L, rule, bias, scale):
     """The scores of a tile are computed again, and L turns them into weights: A = e^{S − L}."""
     return _gradients(dO, None, Q, K, V, O, L, rule, bias, scale)
-
-
-class _Attention(torch.autograd.Function):
-    """Forward keeps O and L only, no tile of scores or weights."""
-
-    @staticmethod
-    def forward(ctx, Q, K, V, rule, bias, scale):
-        O, L = _forward(Q, K, V, rule, bias, scale)
-        ctx.save_for_backward(Q, K, V, O, L)
-        ctx.rest = rule, bias, scale
-        return O, L
-
-    @staticmethod
-    def backward(ctx, dO, dL):
-        return *_gradients(dO, dL, *ctx.saved_tensors, *ctx.rest), None, None, None
 
 
 def _forward(Q, K, V, rule, bias, scale):

@@ -1,0 +1,26 @@
+"""The frame that PyTorch wants around a forward and a backward pass: no arithmetic stands here."""
+
+import torch
+
+
+def differentiable(outputs, gradients):
+    """`outputs(Q, K, V, rule, bias, scale) -> (O, L)`, made differentiable in Q, K and V.
+
+    Between the passes only the inputs, O and L are kept, no scores and no weights.
+    `gradients(dO, dL, Q, K, V, O, L, rule, bias, scale)` gives dQ, dK and dV; dL is zero where the
+    loss does not depend on L.
+    """
+
+    class Attention(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, Q, K, V, rule, bias, scale):
+            O, L = outputs(Q, K, V, rule, bias, scale)
+            ctx.save_for_backward(Q, K, V, O, L)
+            ctx.rest = rule, bias, scale
+            return O, L
+
+        @staticmethod
+        def backward(ctx, dO, dL):
+            return *gradients(dO, dL, *ctx.saved_tensors, *ctx.rest), None, None, None
+
+    return Attention.apply
