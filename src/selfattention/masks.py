@@ -65,10 +65,11 @@ class Both(Rule):
         return self.a(i, j) & self.b(i, j)
 
     def says(self, rows, columns):
-        answers = {self.a.says(rows, columns), self.b.says(rows, columns)}
-        if Says.NOBODY in answers:
-            return Says.NOBODY
-        return Says.EVERYBODY if answers == {Says.EVERYBODY} else Says.SOMEBODY
+        one = self.a.says(rows, columns)
+        other = one if one is Says.NOBODY else self.b.says(rows, columns)
+        if other is Says.NOBODY:
+            return other
+        return one if one is other else Says.SOMEBODY
 
 
 @dataclass(frozen=True)
@@ -106,8 +107,8 @@ class Band(Rule):
     high: float
 
     def __call__(self, i, j):
-        i, j = i + 0.0, j + 0.0  # as floats before they meet: not every pair must be made one to face ∞
-        return (j + self.low <= i) & (i <= j + self.high)
+        near_enough = j + self.low <= i if self.low > -np.inf else j == j  # no pair need meet infinity
+        return near_enough & (i <= j + self.high if self.high < np.inf else i == i)
 
     def says(self, rows, columns):
         nearest, farthest = rows.start - (columns.stop - 1), rows.stop - 1 - columns.start
@@ -157,10 +158,10 @@ class SameDocument(Rule):
 
     def says(self, rows, columns):
         asking, offering = self.ids[..., rows.start : rows.stop], self.ids[..., columns.start : columns.stop]
-        if asking.max() < offering.min() or offering.max() < asking.min():
+        first, last, lowest, highest = asking.min(), asking.max(), offering.min(), offering.max()
+        if last < lowest or highest < first:
             return Says.NOBODY
-        one = asking.min() == asking.max() == offering.min() == offering.max()
-        return Says.EVERYBODY if one else Says.SOMEBODY
+        return Says.EVERYBODY if first == last == lowest == highest else Says.SOMEBODY
 
 
 @dataclass(frozen=True, eq=False)

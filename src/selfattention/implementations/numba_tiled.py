@@ -40,7 +40,7 @@ from selfattention.implementations.register_tiles import (
 )
 from selfattention.masks import Says
 
-ROWS, ROWS_BACKWARD = 512, 128  # rows of a block
+ROWS, ROWS_BACKWARD = 1024, 128  # rows of a block
 PANELS_BACKWARD = 2  # the backward pass takes so many panels at a time
 CELL = 64  # a mask is kept for so many queries and one panel,
 SPELT_OUT = 2  # and spelt out for so many times so many of these at once
@@ -126,21 +126,21 @@ def _plans(rule, n, m, width):
 
 def _answers(rule, rows, columns, width):
     """(rows, columns, answer) wherever somebody may see, cut up as far as needed, to SPELT_OUT cells."""
-    says = rule.says(rows, columns) if rows and columns else Says.NOBODY
-    down, along = -(-len(rows) // CELL), -(-len(columns) // width)
-    if says is not Says.SOMEBODY or max(down, along) <= SPELT_OUT:
-        if says is not Says.NOBODY:
+    waiting = [(rows, columns)] if rows and columns else []
+    while waiting:
+        rows, columns = waiting.pop()
+        says = rule.says(rows, columns)
+        down, along = -(-len(rows) // CELL), -(-len(columns) // width)
+        if says is Says.NOBODY:
+            continue
+        if says is Says.EVERYBODY or max(down, along) <= SPELT_OUT:
             yield rows, columns, says
-        return
-    for half in (0, 1):
-        if down > along:
-            yield from _answers(rule, _half(rows, half, down // 2 * CELL), columns, width)
+        elif down > along:
+            half = down // 2 * CELL
+            waiting += (rows[:half], columns), (rows[half:], columns)
         else:
-            yield from _answers(rule, rows, _half(columns, half, along // 2 * width), width)
-
-
-def _half(whole, second, size):
-    return whole[size:] if second else whole[:size]
+            half = along // 2 * width
+            waiting += (rows, columns[:half]), (rows, columns[half:])
 
 
 @njit(nogil=True)
@@ -227,19 +227,20 @@ def _forward(tasks, g, positions, Q, K, V, bias, plan, unit, O, L):
     height = _up(heads * min(positions, n), HEIGHT)
     q, kT, v = _scratch(height * d_k, Q), _scratch(d_k * width, Q), _scratch(width * columns, Q)
     S, Z, sums = _scratch(HEIGHT * width, Q), _scratch(height * lanes, Q), _scratch(height * columns, Q)
-    c, highest, at = np.empty(height, Q.dtype), np.empty(HEIGHT, Q.dtype), np.empty(HEIGHT, np.int64)
+    c, highest = np.empty(height, Q.dtype), np.empty(HEIGHT, Q.dtype)
     for task in range(len(tasks)):
         group, start = tasks[task]
         count = min(positions, n - start)
+        rows = _up(heads * count, HEIGHT)
         _stack(q, d_k, Q[group], start, count, unit)
         finite = _all_finite(q[: heads * count * d_k])
         as_they_are = d_v == columns and heads * count <= FEW * HEIGHT
         _fill(sums, 0)
         _fill(Z, 0)
         _fill(c, -np.inf)
+        where = _cells(plan, group // g, start, count)
         for panel in range(plan.where.shape[2]):
-            says = _of_block(plan, group // g, start, count, panel)
-            if says == NOBODY:
+            if (where[:, panel] == NOBODY).all():
                 continue
             j = panel * width
             _transposed_panel(kT, 0, width, K[group], j)
@@ -249,35 +250,34 @@ def _forward(tasks, g, positions, Q, K, V, bias, plan, unit, O, L):
                 values, first = V[group].reshape(m * d_v), j * d_v
             else:
                 _panel(v, columns, V[group], j, width)
-            for x in range(0, heads * count, HEIGHT):
-                tile = says or _of_tile(plan, at, group, g, heads, x, start, count, panel, width)
-                if tile == NOBODY:
+            for cell in range(len(where)):
+                mask = where[cell, panel]
+                if mask == NOBODY:
                     continue
-                product(S, 0, width, q, x * d_k, d_k, 1, kT, 0, width, d_k)
-                if bias.size:
-                    _add_bias(S, 0, width, bias, group, g, heads, x, start, count, j, min(width, m - j))
-                if tile != EVERYBODY:
-                    _forbid(S, 0, width, plan.seen, at, width)
-                if m - j < width:
-                    _cut(S, 0, width, m - j, width)
-                if exceeds(S, 0, width, c, x, Q.dtype.type(SLACK)):
-                    maxima(S, 0, width, highest)
-                    _raise_shift(c, Z, sums, highest, x, lanes, columns)
-                exponentials(S, 0, width, c, x, Z)
-                add_product(
-                    sums,
-                    x * columns,
-                    columns,
-                    S,
-                    0,
-                    width,
-                    1,
-                    values,
-                    first,
-                    columns,
-                    width,
-                    columns // lanes,
-                )
+                plain = mask == EVERYBODY and bias.size == 0 and m - j >= width
+                top = cell * CELL * heads
+                for x in range(top, min(top + CELL * heads, rows), HEIGHT):
+                    product(S, 0, width, q, x * d_k, d_k, 1, kT, 0, width, d_k)
+                    if not plain:
+                        _bias_and_mask(S, 0, width, bias, plan, mask, group, g, heads, x, start, count, j, m)
+                    if exceeds(S, 0, width, c, x, Q.dtype.type(SLACK)):
+                        maxima(S, 0, width, highest)
+                        _raise_shift(c, Z, sums, highest, x, lanes, columns)
+                    exponentials(S, 0, width, c, x, Z)
+                    add_product(
+                        sums,
+                        x * columns,
+                        columns,
+                        S,
+                        0,
+                        width,
+                        1,
+                        values,
+                        first,
+                        columns,
+                        width,
+                        columns // lanes,
+                    )
         _finish(O[group], L[group], sums, Z, c, start, count, lanes, columns)
         if not finite:  # which the scores need not show: the weight of −∞ and of NaN is 0
             L[group, :, start : start + count] = np.nan
@@ -304,11 +304,7 @@ def _backward(tasks, g, size, Q, K, V, bias, dO, L, delta, plan, unit, dQ, dK, d
         _scratch(breadth * v_columns, Q),
     )
     A, dS = _scratch(height * breadth, Q), _scratch(height * breadth, Q)
-    at, top, bottom = (
-        np.empty(HEIGHT, np.int64),
-        np.empty(PANELS_BACKWARD, np.int64),
-        np.empty(PANELS_BACKWARD, np.int64),
-    )
+    top, bottom = np.empty(PANELS_BACKWARD, np.int64), np.empty(PANELS_BACKWARD, np.int64)
     for task in range(len(tasks)):
         group, part = tasks[task]
         for block in range(blocks):
@@ -333,70 +329,73 @@ def _backward(tasks, g, size, Q, K, V, bias, dO, L, delta, plan, unit, dQ, dK, d
                 count = min(size, plan.stop - start)
                 _fill(top, height)
                 _fill(bottom, 0)
-                for x in range(0, heads * count, HEIGHT):
+                rows = _up(heads * count, HEIGHT)
+                where = _cells(plan, group // g, start, count)
+                for cell in range(len(where)):
+                    x0 = cell * CELL * heads
+                    x1 = min(x0 + CELL * heads, rows)
                     left, right = last, first
                     for panel in range(first, last):
-                        p = panel - first
-                        s = x * breadth + p * width
-                        says = _of_block(plan, group // g, start, count, panel)
-                        says = says or _of_tile(plan, at, group, g, heads, x, start, count, panel, width)
-                        if says == NOBODY:
-                            _nothing(A, dS, s, breadth, width)
-                            continue
-                        left, right = min(left, panel), panel + 1
-                        top[p], bottom[p] = min(top[p], x), x + HEIGHT
-                        product(
-                            A,
-                            s,
-                            breadth,
-                            q,
-                            (base + x) * k_columns,
-                            k_columns,
-                            1,
-                            kT,
-                            p * d_k * width,
-                            width,
-                            d_k,
-                        )
-                        product(
-                            dS,
-                            s,
-                            breadth,
-                            do,
-                            (base + x) * v_columns,
-                            v_columns,
-                            1,
-                            vT,
-                            p * d_v * width,
-                            width,
-                            d_v,
-                        )
-                        j = panel * width
-                        if bias.size:
-                            _add_bias(
-                                A, s, breadth, bias, group, g, heads, x, start, count, j, min(width, m - j)
+                        if where[cell, panel] != NOBODY:
+                            p = panel - first
+                            left, right = min(left, panel), panel + 1
+                            top[p], bottom[p] = min(top[p], x0), x1
+                    if not bottom.any():
+                        continue  # nobody so far, and so far no row is asked for below
+                    for x in range(x0, x1, HEIGHT):
+                        for panel in range(first, last):
+                            p, j, mask = panel - first, panel * width, where[cell, panel]
+                            s = x * breadth + p * width
+                            if mask == NOBODY:
+                                _nothing(A, dS, s, breadth, width)
+                                continue
+                            product(
+                                A,
+                                s,
+                                breadth,
+                                q,
+                                (base + x) * k_columns,
+                                k_columns,
+                                1,
+                                kT,
+                                p * d_k * width,
+                                width,
+                                d_k,
                             )
-                        if says != EVERYBODY:
-                            _forbid(A, s, breadth, plan.seen, at, width)
-                        if m - j < width:
-                            _cut(A, s, breadth, m - j, width)
-                        weights_and_slopes(A, dS, s, breadth, shift, mean, base + x)
-                    if left < right:
-                        s = (left - first) * width
-                        add_product(
-                            dq,
-                            (base + x) * k_columns,
-                            k_columns,
-                            dS,
-                            x * breadth + s,
-                            breadth,
-                            1,
-                            k,
-                            s * k_columns,
-                            k_columns,
-                            (right - left) * width,
-                            k_columns // lanes,
-                        )
+                            product(
+                                dS,
+                                s,
+                                breadth,
+                                do,
+                                (base + x) * v_columns,
+                                v_columns,
+                                1,
+                                vT,
+                                p * d_v * width,
+                                width,
+                                d_v,
+                            )
+                            if bias.size or mask != EVERYBODY or m - j < width:
+                                _bias_and_mask(
+                                    A, s, breadth, bias, plan, mask, group, g, heads, x, start, count, j, m
+                                )
+                            weights_and_slopes(A, dS, s, breadth, shift, mean, base + x)
+                        if left < right:
+                            s = (left - first) * width
+                            add_product(
+                                dq,
+                                (base + x) * k_columns,
+                                k_columns,
+                                dS,
+                                x * breadth + s,
+                                breadth,
+                                1,
+                                k,
+                                s * k_columns,
+                                k_columns,
+                                (right - left) * width,
+                                k_columns // lanes,
+                            )
                 for p in range(last - first):
                     depth = bottom[p] - top[p]
                     for y in range(p * width, (p + 1) * width if depth > 0 else 0, HEIGHT):
@@ -443,66 +442,42 @@ def _backward(tasks, g, size, Q, K, V, bias, dO, L, delta, plan, unit, dQ, dK, d
 
 
 @njit(nogil=True)
-def _of_block(plan, member, start, positions, panel):
-    """Whether nobody, everybody or (0) somebody in a block may see keys of a panel."""
+def _cells(plan, member, start, positions):
+    """The plan's rows of cells for a block of queries."""
     first = (start - plan.first) // CELL
-    where = plan.where[member if plan.batch > 1 else 0]
-    says = where[first, panel]
-    for cell in range(first, _up(start - plan.first + positions, CELL) // CELL):
-        if where[cell, panel] != says or says >= 0:
-            return 0
-    return says
+    return plan.where[member if plan.batch > 1 else 0, first : first + _up(positions, CELL) // CELL]
 
 
 @njit(nogil=True)
-def _of_tile(plan, at, group, g, heads, x, start, positions, panel, width):
-    """The same of a tile's rows; `at` says it of each, or where its mask starts."""
-    batch = group // g if plan.batch > 1 else 0
-    head, position = x // positions, x % positions
-    nobody = everybody = True
-    for i in range(HEIGHT):
-        at[i] = EVERYBODY  # where a row only fills the last tile
-        if head < heads:
-            query = start - plan.first + position
-            at[i] = plan.where[batch, query // CELL, panel]
-            nobody, everybody = nobody and at[i] == NOBODY, everybody and at[i] == EVERYBODY
-            if at[i] >= 0:
-                of_head = group % g * heads + head if plan.heads > 1 else 0
-                at[i] += (of_head * CELL + query % CELL) * width
-            position += 1
-            if position == positions:
-                head, position = head + 1, 0
-    return NOBODY if nobody else EVERYBODY if everybody else 0
+def _bias_and_mask(S, s, s_row, bias, plan, mask, group, g, heads, x, start, positions, j, m):
+    """The bias added to a tile of scores, and −inf where its rows, from the x-th on, may not see."""
+    width = tile_width(S)
+    if bias.size:
+        _add_bias(S, s, s_row, bias, group, g, heads, x, start, positions, j, min(width, m - j))
+    if mask != EVERYBODY:
+        _forbid(S, s, s_row, plan, mask, group % g * heads, heads, x)
+    if m - j < width:  # the last panel has fewer keys than columns
+        for i in range(s, s + HEIGHT * s_row, s_row):
+            S[i + m - j : i + width] = -np.inf
 
 
 @njit(nogil=True)
-def _forbid(S, s, s_row, seen, at, width):
-    """−inf wherever a row of a tile may not see."""
+def _forbid(S, s, s_row, plan, mask, first_head, heads, x):
     for i in range(HEIGHT):
-        if at[i] >= 0:
-            forbid_row(S, s + i * s_row, seen, at[i])
-        elif at[i] == NOBODY:
-            for j in range(width):
-                S[s + i * s_row + j] = -np.inf
+        query, head = (x + i) // heads % CELL, (x + i) % heads
+        head = first_head + head if plan.heads > 1 else 0
+        forbid_row(S, s + i * s_row, plan.seen, mask + (head * CELL + query) * tile_width(S))
 
 
 @njit(nogil=True)
-def _cut(S, s, s_row, keys, width):
-    """The last panel has fewer keys than columns."""
+def _add_bias(S, s, s_row, bias, group, g, heads, x, start, positions, j, keys):
+    member = group // g if len(bias) > 1 else 0
     for i in range(HEIGHT):
-        for j in range(keys, width):
-            S[s + i * s_row + j] = -np.inf
-
-
-@njit(nogil=True)
-def _add_bias(S, s, s_row, bias, group, g, heads, x, i0, positions, j0, keys):
-    batch = group // g if len(bias) > 1 else 0
-    for i in range(HEIGHT):
-        head, position = (x + i) // positions, i0 + (x + i) % positions
-        if head < heads:
+        head, position = (x + i) % heads, (x + i) // heads
+        if position < positions:
             head = group % g * heads + head if bias.shape[1] > 1 else 0
-            for j in range(keys):
-                S[s + i * s_row + j] += bias[batch, head, position, j0 + j] * LOG2E
+            for t in range(keys):
+                S[s + i * s_row + t] += bias[member, head, start + position, j + t] * LOG2E
 
 
 @njit(nogil=True)
@@ -527,7 +502,7 @@ def _finish(O, L, sums, Z, c, start, positions, lanes, columns):
     one = O.dtype.type(1)
     for head in range(len(O)):
         for i in range(positions):
-            row = head * positions + i
+            row = i * len(O) + head
             z = Z[row * lanes]
             for t in range(1, lanes):
                 z += Z[row * lanes + t]
@@ -557,7 +532,7 @@ def _stack(stacked, columns, X, start, positions, factor):
     heads, _, d = X.shape
     for head in range(heads):
         for i in range(positions):
-            row = (head * positions + i) * columns
+            row = (i * heads + head) * columns
             for t in range(d):
                 stacked[row + t] = X[head, start + i, t] * factor
             for t in range(d, columns):
@@ -571,7 +546,7 @@ def _unstack(X, stacked, columns, start, positions):
     for head in range(len(X)):
         for i in range(positions):
             for t in range(X.shape[2]):
-                X[head, start + i, t] = stacked[(head * positions + i) * columns + t]
+                X[head, start + i, t] = stacked[(i * len(X) + head) * columns + t]
 
 
 @njit(nogil=True)
@@ -581,7 +556,7 @@ def _per_row(stacked, x, start, positions, otherwise):
     for head in range(len(x)):
         for i in range(positions):
             if x[head, start + i] > -np.inf:
-                stacked[head * positions + i] = x[head, start + i]
+                stacked[i * len(x) + head] = x[head, start + i]
 
 
 @njit(nogil=True)
