@@ -44,13 +44,34 @@ def _version(name):
 
 
 def limits():
-    """One thread's best: of NumPy's matrix product, in GFLOP/s, and of reading memory, in GB/s."""
+    """One thread's best: of two matrix products, in GFLOP/s, and of reading memory, in GB/s.
+
+    NumPy's product of large matrices, and that of one tile that never leaves the first-level cache,
+    which does nothing but multiply and add: no attention can do its products faster.
+    """
     A, C = np.ones((2, 2048, 2048), np.float32), np.empty((2048, 2048), np.float32)
     x = np.ones(2**26, np.float32)  # 256 MiB: more than most caches hold
     return {
         "matmul_gflops": round(2 * 2048**3 / _seconds(lambda: np.matmul(A[0], A[1], out=C)) / 1e9, 1),
+        "tile_gflops": round(_tile_flops_per_second() / 1e9, 1),
         "read_gbps": round(x.nbytes / _seconds(lambda: x @ x) / 1e9, 1),
     }
+
+
+def _tile_flops_per_second(times=10**5):
+    from numba import njit  # here, since the processes of most candidates do without it
+
+    from selfattention.implementations.register_tiles import HEIGHT, product, tile_width
+
+    tiles = np.ones((3, tile_width(np.ones(1, np.float32)) ** 2), np.float32)
+
+    @njit
+    def multiply(C, A, B):
+        width = tile_width(C)
+        for _ in range(times):
+            product(C, 0, width, A, 0, width, 1, B, 0, width, width)
+
+    return 2 * times * HEIGHT * tiles.shape[1] / _seconds(lambda: multiply(*tiles))
 
 
 def _seconds(call, times=7):

@@ -3,7 +3,7 @@
     {"do": "prepare", "workload": {...}, "exact": "FILE.npz"}   -> {"seconds": ..., "error": ...}
     {"do": "time", "repeats": 3}                                -> {"cpu": ..., "wall": ...}, of one call
     {"do": "memory"}                                            -> {"peak_mb": ...}
-    {"do": "limits"}                                            -> {"matmul_gflops": ..., "read_gbps": ...}
+    {"do": "limits"}                                            -> {"matmul_gflops": ..., ...}
 
 Whatever goes wrong is an answer too: {"failed": "ValueError: ..."}.
 """

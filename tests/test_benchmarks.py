@@ -61,7 +61,7 @@ def assert_schema(result):
     assert re.fullmatch(r"\d{4}-\d\d-\d\d", result["date"])
     assert all(isinstance(result[key], str) and result[key] for key in ("command", "cpu", "how"))
     assert result["versions"].keys() >= {"python", "numpy", "torch"}
-    assert all(result["limits"][key] > 0 for key in ("matmul_gflops", "read_gbps"))
+    assert all(result["limits"][key] > 0 for key in ("matmul_gflops", "tile_gflops", "read_gbps"))
     assert result["memory_exponent"].keys() <= {row["candidate"] for row in result["rows"]}
     assert result["rows"]
     for row in result["rows"]:
