@@ -255,6 +255,17 @@ def test_a_crash_is_located_in_the_innermost_line_of_the_reader():
     assert 'of helper, `return S["a key"]`' in weights_exercise()(calls_a_helper).text.replace("\n", " ")
 
 
+def test_a_solution_that_cannot_run_makes_no_answer_right():
+    """As where PyTorch is not installed: the reader's answer stops at the same import."""
+
+    def needs_a_library(S):
+        raise ModuleNotFoundError("No module named 'torch'")
+
+    declared = exercise(cases=SQUARE_INPUTS, worth_trying="nothing.")(needs_a_library)
+    with pytest.raises(ModuleNotFoundError, match="torch"):
+        declared(needs_a_library)
+
+
 def test_what_cannot_be_looked_at_is_told():
     largest = weights_exercise(seen_as=lambda A, S: A.argmax(-1))
     assert largest(lambda S: S).kind is Kind.RIGHT

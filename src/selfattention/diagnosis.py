@@ -117,6 +117,8 @@ class Exercise:
         result, given = self._outcome(function, passed)
         modified = tuple(name for name in case if _differs(case[name], passed[name]))
         _, wanted = self._outcome(self.solution, copy.deepcopy(case))
+        if not isinstance(wanted, tuple):  # a library that the solution needs is missing, say
+            raise getattr(wanted, "error", wanted)
         return Trial(case, result, given, wanted, modified)
 
     def _outcome(self, function, case):

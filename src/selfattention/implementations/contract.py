@@ -96,8 +96,10 @@ def _backward(function, working_dtype):
     @wraps(function)
     def attention_backward(dO, Q, K, V, O, L, *, mask=None, bias=None, scale=None):
         form = _Form(Q, K, V, mask, bias, scale, working_dtype)
+        _check_answers(Q, V, dO, O, L)
         arrays, poisoned = form.clean(Q, K, V)
-        dO, O, L = form.fold(dO), form.fold(O), form.fold(L[..., None])[..., 0]
+        dO, O = (_cast(form.fold(array), arrays[0].dtype) for array in (dO, O))
+        L = form.fold(L[..., None])[..., 0]
         if poisoned is not None:  # NaN has no slope: such a row sends nothing back
             dO, O = (form.xp.where(poisoned[..., None], 0, array) for array in (dO, O))
             L = form.xp.where(poisoned, -np.inf, L)
@@ -131,11 +133,12 @@ class _Form:
     def __init__(self, Q, K, V, mask, bias, scale, working_dtype):
         self.xp = _library(Q=Q, K=K, V=V)
         self.working_dtype = working_dtype
+        self.device = None if self.xp is np else Q.device
         _check_axes(Q, K, V)
         self.h, self.n, d_k = (1, *Q.shape)[-3:]
         self.g, self.m = (1, *K.shape)[-3:-1]
         self.batch = Q.shape[:-3]
-        self.scale = d_k**-0.5 if scale is None else _finite_number("scale", scale)
+        self.scale = _usual_scale(d_k) if scale is None else _finite_number("scale", scale)
         self.bias = None if bias is None else self._scores_like("bias", bias, "floats")
         self.rule = self._rule(mask)
 
@@ -155,7 +158,7 @@ class _Form:
             return arrays, None
         bad_query, bad_key, bad_value = (~good.all(-1) for good in finite)
         group = np.arange(self.h) // (self.h // self.g)  # the group that each head reads
-        visible = self.xp.asarray(self.rule.tile(range(self.n), range(self.m)))
+        visible = self._array(self.rule.tile(range(self.n), range(self.m)))
         bad = bad_query[..., None] | (bad_key | bad_value)[:, group, None, :]
         zeroed = [self.xp.where(good, array, 0) for good, array in zip(finite, arrays, strict=True)]
         return zeroed, (visible & bad).any(-1)
@@ -181,7 +184,7 @@ class _Form:
             raise TypeError(f"{name} is a {type(array).__name__}; wanted an array of {wanted}")
         if _kind(array.dtype) != kind:
             raise TypeError(f"{name} has dtype {array.dtype}; wanted {wanted}")
-        array = self.xp.asarray(array)
+        array = self._array(array)
         full = (*self.batch, self.h, self.n, self.m)
         shape = (1,) * (len(full) - len(array.shape)) + tuple(array.shape)
         if len(shape) > len(full) or any(a not in (1, b) for a, b in zip(shape, full, strict=True)):
@@ -191,23 +194,33 @@ class _Form:
         if all(axis == 1 for axis in shape[:-3]):
             return array.reshape(1, *shape[-3:-2], *full[-2:])
         array = self.xp.broadcast_to(array, (*self.batch, shape[-3], *full[-2:]))
-        return array.reshape(-1, shape[-3], *full[-2:])
+        return array.reshape(math.prod(self.batch), shape[-3], *full[-2:])
+
+    def _array(self, array):
+        """Of the library and on the device of Q: rules answer in NumPy's arrays, on the CPU."""
+        return np.asarray(array) if self.xp is np else self.xp.as_tensor(array, device=self.device)
 
 
 def _library(**arrays):
-    """NumPy or torch, whichever the three arrays come from; one dtype, and a float."""
-    torch = sys.modules.get("torch")  # whoever brings a tensor has loaded it
-    dtype = arrays["Q"].dtype if hasattr(arrays["Q"], "dtype") else None
+    """NumPy or torch, whichever the three arrays come from; one dtype, a float, and one device."""
     for name, array in arrays.items():
-        if not isinstance(array, np.ndarray) and not (torch and isinstance(array, torch.Tensor)):
-            raise TypeError(f"{name} is a {type(array).__name__}; wanted a NumPy array or a torch tensor")
-        if type(array) is not type(arrays["Q"]):
-            raise TypeError(f"{name} is a {type(array).__name__}, Q a {type(arrays['Q']).__name__}")
-        if _kind(array.dtype) != "f":
-            raise TypeError(f"{name} has dtype {array.dtype}; wanted floats")
-        if array.dtype != dtype:
-            raise TypeError(f"{name} has dtype {array.dtype}; wanted that of Q, {dtype}")
-    return np if isinstance(arrays["Q"], np.ndarray) else torch
+        _check_array(name, array, arrays["Q"])
+        if array.dtype != arrays["Q"].dtype:
+            raise TypeError(f"{name} has dtype {array.dtype}; wanted that of Q, {arrays['Q'].dtype}")
+    return np if isinstance(arrays["Q"], np.ndarray) else sys.modules["torch"]
+
+
+def _check_array(name, array, Q):
+    """An array of floats, of the library and on the device of Q."""
+    torch = sys.modules.get("torch")  # whoever brings a tensor has loaded it
+    if not isinstance(array, np.ndarray) and not (torch and isinstance(array, torch.Tensor)):
+        raise TypeError(f"{name} is a {type(array).__name__}; wanted a NumPy array or a torch tensor")
+    if isinstance(array, np.ndarray) != isinstance(Q, np.ndarray):
+        raise TypeError(f"{name} is a {type(array).__name__}, Q a {type(Q).__name__}")
+    if _kind(array.dtype) != "f":
+        raise TypeError(f"{name} has dtype {array.dtype}; wanted floats")
+    if not isinstance(array, np.ndarray) and array.device != Q.device:
+        raise ValueError(f"{name} is on {array.device}; wanted the device of Q, {Q.device}")
 
 
 def _check_axes(Q, K, V):
@@ -227,10 +240,26 @@ def _check_axes(Q, K, V):
         raise ValueError(f"K has {g} heads; wanted a divisor of the {h} heads of Q")
 
 
+def _check_answers(Q, V, dO, O, L):
+    """Kernels read by strides: of an array that is too small they would read what lies behind it."""
+    rows = tuple(Q.shape[:-1])
+    wide = *rows, V.shape[-1]
+    for name, array, shape in ("dO", dO, wide), ("O", O, wide), ("L", L, rows):
+        _check_array(name, array, Q)
+        if tuple(array.shape) != shape:
+            raise ValueError(f"{name} has shape {tuple(array.shape)}; wanted {shape}")
+
+
 def _surely_finite(array):
     """One quick sum over everything: not finite when a term is not, or when it overflows."""
     total = np.vdot(array, array) if isinstance(array, np.ndarray) else array.detach().sum()
     return math.isfinite(total)
+
+
+def _usual_scale(d_k):
+    if d_k == 0:
+        raise ValueError("Q has width 0, and 0**-0.5 is no scale; wanted a width of 1 or more, or a scale")
+    return d_k**-0.5
 
 
 def _finite_number(name, value):
@@ -240,9 +269,10 @@ def _finite_number(name, value):
 
 
 def _kind(dtype):
-    """'f' for floats and 'b' for booleans, of either library."""
+    """'f' for floats that can be computed with and 'b' for booleans, of either library."""
     name = str(dtype).removeprefix("torch.")
-    return "f" if "float" in name else "b" if name == "bool" else "other"
+    floats = ("float16", "bfloat16", "float32", "float64")
+    return "f" if name in floats else "b" if name == "bool" else "other"
 
 
 def _accumulator(dtype, xp):

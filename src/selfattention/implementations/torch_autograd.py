@@ -1,8 +1,11 @@
 """The frame that PyTorch wants around a forward and a backward pass: no arithmetic stands here."""
 
+from functools import cache
+
 import torch
 
 
+@cache  # a class for each pair of passes, not for each call
 def differentiable(outputs, gradients):
     """`outputs(Q, K, V, rule, bias, scale) -> (O, L)`, made differentiable in Q, K and V.
 
@@ -15,12 +18,18 @@ def differentiable(outputs, gradients):
         @staticmethod
         def forward(ctx, Q, K, V, rule, bias, scale):
             O, L = outputs(Q, K, V, rule, bias, scale)
-            ctx.save_for_backward(Q, K, V, O, L)
-            ctx.rest = rule, bias, scale
+            ctx.save_for_backward(Q, K, V, O, L, bias)
+            ctx.rest = rule, scale
             return O, L
 
         @staticmethod
         def backward(ctx, dO, dL):
-            return *gradients(dO, dL, *ctx.saved_tensors, *ctx.rest), None, None, None
+            (*arrays, bias), (rule, scale) = ctx.saved_tensors, ctx.rest
+            return *gradients(dO, dL, *arrays, rule, bias, scale), None, None, None
 
-    return Attention.apply
+    def attention(Q, K, V, rule, bias, scale):
+        if bias is not None and bias.requires_grad and torch.is_grad_enabled():
+            raise ValueError("bias requires a gradient, and there is one for Q, K and V only")
+        return Attention.apply(Q, K, V, rule, bias, scale)
+
+    return attention
