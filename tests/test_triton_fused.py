@@ -41,9 +41,8 @@ TILES += [(*sides, name, torch.float32) for name in ("causal", "ragged") for sid
 def test_small_tiles_give_the_same(rows, columns, name, dtype, monkeypatch):
     """Several tiles along each axis, so that blocks are skipped, full, on the edge, and merged."""
     tiles = Tiles(rows, columns, num_warps=1, num_stages=1)
-    for table in ("FORWARD", "QUERIES", "KEYS"):
+    for table in ("FORWARD", "QUERIES", "KEYS", "EXACT"):
         monkeypatch.setattr(triton_fused, table, dict.fromkeys((64, "table"), tiles))
-    monkeypatch.setattr(triton_fused, "EXACT", tiles)
     case = WORKLOADS[name]
     assert_within_budget(answers(FUSED, case, dtype), case, dtype)
 
@@ -80,9 +79,9 @@ def test_a_loss_may_depend_on_the_log_sum_exp():
         torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("scale", [0.3, 0.0, -0.7])
+@pytest.mark.parametrize("scale", [0.3, 0.0, -0.7, 1e-60])
 def test_any_scale(scale):
-    """The kernel takes a positive one; the maximum of −S is not that of S."""
+    """The kernel takes a positive float32; the maximum of −S is not that of S."""
     Q, K, V, dO = (x.double() for x in tensors(Case(b=1, h=2, g=2)))
     leaves = [x.requires_grad_() for x in (Q, K, V)]
     exact, L = oracle.attention(*leaves, torch.ones(5, 7, dtype=torch.bool), None, scale)
@@ -92,6 +91,48 @@ def test_any_scale(scale):
     given = [O, L, *triton_fused.attention_backward(dO, Q, K, V, O, L, scale=scale)]
     for ours, truth in zip(given, wanted, strict=True):
         torch.testing.assert_close(ours, truth.detach().float(), rtol=1e-5, atol=1e-6)
+
+
+def test_a_large_negative_scale_stays_out_of_the_halves():
+    """Only its sign is multiplied into Q: −10⁵ is no float16."""
+    Q, K, V, _ = tensors(Case(b=1, h=2, g=2), torch.float16)
+    wanted, _ = torch_tiled.attention(Q, K, V, scale=-1e5)
+    given, _ = triton_fused.attention(Q, K, V, scale=-1e5)
+    torch.testing.assert_close(given, wanted, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    "rule", [masks.prefix(2**40), masks.bottom_right(masks.causal, np.int64(5), np.int64(7))]
+)
+def test_numbers_of_a_rule_may_be_large_or_numpy_s(rule):
+    Q, K, V, _ = tensors(Case(b=1, h=2, g=2))
+    wanted, _ = torch_tiled.attention(Q, K, V, mask=rule)
+    torch.testing.assert_close(triton_fused.attention(Q, K, V, mask=rule)[0], wanted)
+
+
+def test_rows_may_lie_far_apart():
+    """Beyond 2³¹ numbers, where an address no longer fits into 32 bits. Only the rows are ever touched."""
+    Q, K, V, _ = tensors(Case(b=1, h=1, g=1, n=3, m=3, d_k=16, d_v=16), torch.float16)
+    near, _ = triton_fused.attention(Q, K, V)
+    room = torch.empty(2**31 + 16, dtype=torch.float16)
+    far = room.as_strided(Q.shape, (1, 1, 2**30, 1)).copy_(Q)
+    torch.testing.assert_close(triton_fused.attention(far, K, V)[0], near, rtol=0, atol=0)
+
+
+def test_gradients_of_gradients_are_refused():
+    """Autograd would take what a kernel computes for a constant, and be wrong without a word."""
+    leaves = [x.requires_grad_() for x in tensors(Case(b=1, h=1, g=1))[:3]]
+    O, _ = triton_fused.attention(*leaves)
+    with pytest.raises(RuntimeError, match="create_graph=True"):
+        torch.autograd.grad(O.sum(), leaves, create_graph=True)
+
+
+@pytest.mark.parametrize(("name", "widths"), [("Q", (257, 16)), ("V", (16, 257))])
+def test_a_width_that_fits_on_no_chip_is_refused(name, widths):
+    d_k, d_v = widths
+    Q, K, V, _ = tensors(Case(b=1, h=1, g=1, d_k=d_k, d_v=d_v))
+    with pytest.raises(ValueError, match=f"^{name} has width 257; wanted 256 or less"):
+        triton_fused.attention(Q, K, V)
 
 
 def test_heads_may_lie_side_by_side_in_memory():

@@ -1,36 +1,36 @@
-/* What is looked at on every page: in light, in dark, and at the width of a phone. */
+/* What is looked at on every page, in one load: in light, in dark, and at the width of a phone. */
 
-import axe from "axe-core";
-
+export const AXE = "/axe.js"; // served beside the site: evaluated as text, it would be compiled on every page
 const WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"];
 const COLOURS = ["color-contrast", "link-in-text-block"]; // what changes with the mode; the tree does not
 const PHONE = { width: 390, height: 844 };
 const DESK = { width: 1280, height: 900 };
 
-export async function inspect(browser, site, path) {
-  const context = await browser.newContext({ viewport: DESK, colorScheme: "light" });
-  const page = await context.newPage();
-  const report = { path, elsewhere: [], console: [], urls: new Set() };
-  await context.route("**", (route) => {
-    const url = route.request().url();
-    if (url.startsWith(site.origin) || url.startsWith("data:")) return route.continue();
-    report.elsewhere.push(url);
-    return route.abort();
+/* One tab for many paths: it keeps what it has cached and compiled, which a route would switch off. What a page
+   asks of other hosts is listed all the same, and finds no host (see site.mjs). */
+export async function inspect(page, site, path) {
+  const report = { path, elsewhere: [], console: [] };
+  const urls = new Set();
+  page.on("request", (request) => {
+    const url = request.url();
+    if (url.startsWith(site.origin)) urls.add(url);
+    else if (!url.startsWith("data:")) report.elsewhere.push(url);
   });
-  page.on("request", (request) => report.urls.add(request.url()));
   page.on("console", (message) => message.type() === "error" && report.console.push(message.text()));
   page.on("pageerror", (error) => report.console.push(error.message));
 
+  await page.setViewportSize(DESK);
+  await page.emulateMedia({ colorScheme: "light" });
   await page.goto(`${site.origin}/${path}`, { waitUntil: "load" });
   await settled(page);
-  report.bytes = transfer(report.urls, site);
+  report.bytes = transfer(urls, site);
   report.tex = await page.evaluate(rawTex);
 
   await page.setViewportSize(PHONE);
   await settled(page);
   Object.assign(report, await page.evaluate(phone));
 
-  await page.evaluate(axe.source);
+  await page.addScriptTag({ url: site.origin + AXE });
   await page.evaluate(leaveWhatAxeCanJudge);
   report.phone = await violations(page, { type: "rule", values: ["target-size"] });
   await page.setViewportSize(DESK);
@@ -40,13 +40,23 @@ export async function inspect(browser, site, path) {
   await page.waitForFunction(() => document.documentElement.dataset.theme === "dark");
   report.dark = await violations(page, { type: "rule", values: COLOURS });
 
-  await context.close();
-  return { ...report, urls: undefined };
+  page.removeAllListeners();
+  return report;
 }
 
-/* Scripts have run, formulas are set, nothing moves any more. */
+/* A context in which nothing fades: what is looked at is what stays. */
+export async function still(browser, options) {
+  const context = await browser.newContext({ viewport: DESK, colorScheme: "light", ...options });
+  await context.addInitScript(() => {
+    const sheet = new CSSStyleSheet();
+    sheet.replaceSync("* { transition: none !important; }");
+    document.adoptedStyleSheets = [sheet];
+  });
+  return context;
+}
+
+/* Scripts have run, formulas are set. */
 export async function settled(page) {
-  await page.addStyleTag({ content: "* { transition: none !important; }" });
   await page.evaluate(async () => {
     await window.MathJax?.startup?.promise;
     await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
@@ -54,9 +64,7 @@ export async function settled(page) {
 }
 
 function transfer(urls, site) {
-  return [...urls]
-    .filter((url) => url.startsWith(site.origin) && !url.includes("/mathjax/"))
-    .reduce((sum, url) => sum + site.bytes(url), 0);
+  return [...urls].filter((url) => !url.includes("/mathjax/")).reduce((sum, url) => sum + site.bytes(url), 0);
 }
 
 /* In the page: glyphs that style sheets draw have no text for axe (test_book.py has their colours), and a

@@ -1,6 +1,6 @@
 /* What a reader does: searches, goes through a chapter by keyboard, ticks it off, waits for the first paint. */
 
-import { settled } from "./pages.mjs";
+import { settled, still } from "./pages.mjs";
 
 /* The page that the site's own search puts first, for each query. */
 export async function firstFound(browser, site, queries) {
@@ -68,7 +68,7 @@ export async function printed(browser, site, path) {
 /* From the top of a chapter to the next one with Tab, Enter and Space alone; every stop must show itself. */
 export async function keyboard(browser, site, path) {
   // Without motion, so that a stop is where it will be when it is looked at.
-  const page = await browser.newPage({ viewport: { width: 1280, height: 900 }, reducedMotion: "reduce" });
+  const page = await (await still(browser, { reducedMotion: "reduce" })).newPage();
   await page.goto(`${site.origin}/${path}`, { waitUntil: "load" });
   await settled(page);
   const walk = { stops: 0, unseen: [], skipped: false, opened: false, ticked: false, next: "" };

@@ -1,4 +1,5 @@
-/* The built site on a free port of the loopback, compressed as a host compresses it. */
+/* The built site on a free port of the loopback, compressed as a host compresses it; `scripts` by path, which
+   are served beside it or in place of what it has there. */
 
 import { readFileSync, statSync } from "node:fs";
 import { createServer } from "node:http";
@@ -14,12 +15,13 @@ const TYPES = {
   ".mjs": "text/javascript",
   ".png": "image/png",
   ".svg": "image/svg+xml",
+  ".wasm": "application/wasm",
   ".woff": "font/woff",
 };
 const PACKED = new Set([".png", ".woff"]); // compressed already
 
-export function serve(site) {
-  const files = new Map();
+export function serve(site, scripts = {}) {
+  const files = new Map(Object.entries(scripts).map(([path, text]) => [path, script(text)]));
 
   function file(path) {
     if (!files.has(path)) files.set(path, read(join(site, normalize(decodeURIComponent(path)))));
@@ -39,6 +41,10 @@ export function serve(site) {
       resolve({ origin, bytes, close: () => server.close() });
     });
   });
+}
+
+function script(text) {
+  return { body: gzipSync(text), type: TYPES[".js"], packed: false };
 }
 
 function read(path) {

@@ -2,6 +2,7 @@
 
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
+import { AXE } from "../browser/pages.mjs";
 import { serve } from "../browser/server.mjs";
 
 const require = createRequire(new URL("../browser/package.json", import.meta.url));
@@ -13,7 +14,8 @@ const PHONE = { width: 390, height: 844 };
 const WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"];
 
 const request = JSON.parse(readFileSync(0, "utf8"));
-const site = await serve(request.site);
+// Without formulas, since no widget needs MathJax, and it takes its time.
+const site = await serve(request.site, { "/_static/mathjax/tex-chtml.js": "", [AXE]: axe.source });
 // Chromium's own sandbox needs a user other than root; nothing but the built site is opened here.
 const browser = await chromium.launch({ executablePath: request.browser, args: ["--no-sandbox"] });
 
@@ -61,7 +63,7 @@ async function visit(context, one) {
     await page.waitForTimeout(250); // the summary speaks when the reader has come to rest
     states.push(await widget.evaluate(readOff));
   }
-  await page.evaluate(axe.source);
+  await page.addScriptTag({ url: site.origin + AXE });
   const light = await violations(page, one.widget, { type: "tag", values: WCAG });
   await page.emulateMedia({ colorScheme: "dark" });
   const dark = await violations(page, one.widget, { type: "rule", values: ["color-contrast"] });
@@ -125,18 +127,9 @@ async function early(path) {
   return fetched.map((name) => name.split("?")[0]);
 }
 
-/* A context in which formulas stay as they are: no widget needs MathJax, and it takes its time. */
-async function newContext(options) {
-  const context = await browser.newContext(options);
-  await context.route("**/mathjax/**", (route) =>
-    route.fulfill({ contentType: "text/javascript", body: "" }),
-  );
-  return context;
-}
-
-const touching = await newContext({ viewport: DESK, hasTouch: true });
-const scriptless = await newContext({ javaScriptEnabled: false });
-const broken = await newContext({});
+const touching = await browser.newContext({ viewport: DESK, hasTouch: true });
+const scriptless = await browser.newContext({ javaScriptEnabled: false });
+const broken = await browser.newContext();
 await broken.route("**/*.mjs", (route) => route.abort());
 
 const result = { visits: [], scriptless: {}, early: await early(request.far) };

@@ -1,11 +1,8 @@
 """The frame that PyTorch wants around a forward and a backward pass: no arithmetic stands here."""
 
-from functools import cache
-
 import torch
 
 
-@cache  # a class for each pair of passes, not for each call
 def differentiable(outputs, gradients):
     """`outputs(Q, K, V, rule, bias, scale) -> (O, L)`, made differentiable in Q, K and V.
 

@@ -10,7 +10,7 @@ from selfattention.implementations.torch_autograd import differentiable
 @contract.forward
 def attention(Q, K, V, rule, bias, scale):
     """O = softmax(scale · Q Kᵀ + bias) V,  L = log-sum-exp of each row; differentiable in Q, K, V."""
-    return differentiable(_forward, _gradients)(Q, K, V, rule, bias, scale)
+    return _differentiable(Q, K, V, rule, bias, scale)
 
 
 @contract.backward
@@ -36,6 +36,9 @@ def _gradients(dO, dL, Q, K, V, O, L, rule, bias, scale):
         delta = delta - dL[..., None]  # ∂L/∂S is A as well
     dS = A * (per_group(dO, V.transpose(-1, -2)) - delta) * scale
     return per_group(dS, K), summed_over_group(dS, Q, K), summed_over_group(A, dO, V)
+
+
+_differentiable = differentiable(_forward, _gradients)
 
 
 def _scores(Q, K, rule, bias, scale):

@@ -13,7 +13,7 @@ ROWS, COLUMNS = 128, 512  # a tile of the scores of all heads
 @contract.forward
 def attention(Q, K, V, rule, bias, scale):
     """O = softmax(scale · Q Kᵀ + bias) V,  L = log-sum-exp of each row; differentiable in Q, K, V."""
-    return differentiable(_forward, _gradients)(Q, K, V, rule, bias, scale)
+    return _differentiable(Q, K, V, rule, bias, scale)
 
 
 @contract.backward
@@ -54,6 +54,9 @@ def _gradients(dO, dL, Q, K, V, O, L, rule, bias, scale):
         dK[:, :, columns] += summed_over_group(dS, Q[:, :, rows], K)  # this Q has the scale in it
         dV[:, :, columns] += summed_over_group(A, dO[:, :, rows], V)
     return dQ, dK, dV
+
+
+_differentiable = differentiable(_forward, _gradients)
 
 
 def _tiles(rule, Q, K):

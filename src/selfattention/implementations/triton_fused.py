@@ -10,14 +10,14 @@ are not measured on a GPU.
 """
 
 from dataclasses import dataclass
-from math import log
+from math import copysign, log
 
 import numpy as np
 import torch
 
 from selfattention.implementations import contract
 from selfattention.implementations.torch_autograd import differentiable
-from selfattention.implementations.triton_here import INTERPRETED, tl, triton
+from selfattention.implementations.triton_here import INTERPRETED, tl, triton, why_not
 from selfattention.implementations.triton_rules import Node, key_blocks, lowered, query_blocks, sees
 
 LOG2E = tl.constexpr(1 / log(2))  # e^s = 2^(s log₂ e), and 2^x is what the hardware has
@@ -53,27 +53,33 @@ FORWARD = {
     128: Tiles(128, 64, 8, 3),
     256: Tiles(64, 32, 8, 2),
     "table": Tiles(64, 16, 4, 2),
+    "wide table": Tiles(64, 16, 8, 2),
 }
 QUERIES = {
     64: Tiles(64, 64, 4, 3),
     128: Tiles(128, 64, 8, 2),
     256: Tiles(64, 32, 8, 2),
-    "table": Tiles(64, 32, 4, 2),
+    "table": Tiles(64, 32, 8, 2),
+    "wide table": Tiles(32, 32, 8, 2),
 }
 KEYS = {
     64: Tiles(64, 128, 8, 2),
     128: Tiles(32, 128, 8, 2),
     256: Tiles(32, 32, 8, 2),
     "table": Tiles(32, 64, 8, 1),
+    "wide table": Tiles(32, 32, 8, 1),
 }
+WIDEST = 256  # beyond that tiles of 16 do not fit into shared memory
 # float32 and float64 take more registers and no tensor cores. The interpreter takes its time per tile.
-EXACT = Tiles(128, 128, 1, 1) if INTERPRETED else Tiles(32, 32, 4, 1)
+EXACT = {64: Tiles(32, 32, 8, 1), 128: Tiles(32, 32, 8, 1), 256: Tiles(16, 16, 8, 1)}
+if INTERPRETED:
+    EXACT = dict.fromkeys(EXACT, Tiles(128, 128, 1, 1))
 
 
 @contract.forward_in_half
 def attention(Q, K, V, rule, bias, scale):
     """O = softmax(scale · Q Kᵀ + bias) V,  L = log-sum-exp of each row; differentiable in Q, K, V."""
-    return differentiable(_forward, _gradients)(Q, K, V, rule, bias, scale)
+    return _differentiable(Q, K, V, rule, bias, scale)
 
 
 @contract.backward_in_half
@@ -101,23 +107,32 @@ def _gradients(dO, dL, Q, K, V, O, L, rule, bias, scale):
     L, dL = (None if x is None else x.to(call.sums).contiguous() for x in (L, dL))
     dQ, dK, dV, delta = (torch.zeros_like(array) for array in (Q, K, V, L))
     if call.has_scores:
-        dO, O, *QKV = map(_strided, (dO.to(Q.dtype), O, call.Q, K, V))
+        dO, O, *QKV = map(_strided, (dO, O, call.Q, K, V))
         call.over_keys(_queries_kernel, QUERIES, dO, O, *QKV, L, dL, delta, _strided(dQ))
         call.over_queries(_keys_kernel, KEYS, dO, *QKV, L, delta, _strided(dK), _strided(dV))
-    return dQ if call.scale_in_Q is None else dQ * call.scale_in_Q, dK, dV
+    return dQ if call.factor == 1 else dQ * call.factor, dK, dV
+
+
+def _first_gradients(*arguments):
+    """What a kernel does is not recorded: a second derivative would leave it out, and not say so."""
+    if torch.is_grad_enabled():
+        raise RuntimeError("create_graph=True wants a backward pass recorded: use torch_tiled, not a kernel")
+    return _gradients(*arguments)
+
+
+_differentiable = differentiable(_forward, _first_gradients)
 
 
 class _Call:
     """What the kernels of one call have in common."""
 
     def __init__(self, Q, K, V, rule, bias, scale):
-        _check_dtype(Q.dtype)
+        _check(Q, V)
         (self.b, self.h, self.n, _), (_, self.g, self.m, self.d_v) = Q.shape, V.shape
         self.has_scores = min(self.b, self.h, self.n, self.m) > 0
         self.sums = Q.dtype if Q.dtype == torch.float64 else torch.float32
-        # Kernels take a positive float32 number for the scale; any other is multiplied into Q.
-        self.scale_in_Q = scale if scale <= 0 or Q.dtype == torch.float64 else None
-        self.Q, self.scale = (Q, scale) if self.scale_in_Q is None else (Q * scale, 1.0)
+        self.factor, self.scale = _split(scale, Q.dtype)
+        self.Q = Q if self.factor == 1 else Q * self.factor
         self.bias = None if bias is None else _strided(self._expanded(bias))
         self.tree, self.operands = lowered(rule, self.b, self.h, self.n, self.m)
 
@@ -148,7 +163,9 @@ class _Call:
         (d_k, w_k), (d_v, w_v) = ((d, _padded(d)) for d in (self.Q.shape[-1], self.d_v))
         exact = self.Q.dtype in (torch.float32, torch.float64)
         tabled = self.bias is not None or any(np.ndim(operand) > 1 for operand in self.operands)
-        tiles = EXACT if exact else tiles["table" if tabled else min(max(64, w_k, w_v), 256)]
+        width = max(64, w_k, w_v)
+        kind = width if not tabled else "table" if width < 256 else "wide table"
+        tiles = EXACT[width] if exact else tiles[kind]
         sums = tl.float64 if self.sums == torch.float64 else tl.float32
         return How(**vars(tiles), tree=self.tree, sums=sums, d_k=d_k, d_v=d_v, w_k=w_k, w_v=w_v)
 
@@ -164,9 +181,25 @@ class _Call:
         return array.expand(self.b, self.h, self.n, self.m)
 
 
-def _check_dtype(dtype):
-    if INTERPRETED and dtype == torch.bfloat16:
+def _check(Q, V):
+    """What the contract allows and no kernel here can do."""
+    if why := why_not(Q.device.type):
+        raise RuntimeError(f"Q is on {Q.device}: {why}")
+    if INTERPRETED and Q.dtype == torch.bfloat16:
         raise TypeError("Q has dtype bfloat16, which Triton's interpreter multiplies wrongly; wanted float16")
+    for name, array in ("Q", Q), ("V", V):
+        if array.shape[-1] > WIDEST:
+            raise ValueError(f"{name} has width {array.shape[-1]}; wanted {WIDEST} or less")
+
+
+def _split(scale, dtype):
+    """What of the scale is multiplied into Q, and what is left: the positive float32 that kernels take.
+
+    A sign costs no rounding. Nothing may be left that is 0 in float32: 0 · −∞ is not a number.
+    """
+    if dtype == torch.float64 or abs(scale) < torch.finfo(torch.float32).tiny:
+        return scale, 1.0
+    return copysign(1.0, scale), abs(scale)
 
 
 def _padded(width):
@@ -194,7 +227,7 @@ def _head(matrix, batch, head):
 def _load(matrix, rows, end, D: tl.constexpr, WIDTH: tl.constexpr, EDGE: tl.constexpr):
     """Some rows of a matrix, 0 for what is not there; away from the edge all is there."""
     start, down, along = matrix
-    places = start + rows[:, None] * down + tl.arange(0, WIDTH)[None, :] * along
+    places = start + rows[:, None].to(tl.int64) * down + tl.arange(0, WIDTH)[None, :] * along
     if D < WIDTH:
         return tl.load(places, mask=(rows[:, None] < end) & (tl.arange(0, WIDTH)[None, :] < D), other=0.0)
     elif EDGE:
@@ -206,7 +239,7 @@ def _load(matrix, rows, end, D: tl.constexpr, WIDTH: tl.constexpr, EDGE: tl.cons
 @triton.jit
 def _store(matrix, rows, end, tile, D: tl.constexpr, WIDTH: tl.constexpr):
     start, down, along = matrix
-    places = start + rows[:, None] * down + tl.arange(0, WIDTH)[None, :] * along
+    places = start + rows[:, None].to(tl.int64) * down + tl.arange(0, WIDTH)[None, :] * along
     there = (rows[:, None] < end) & (tl.arange(0, WIDTH)[None, :] < D)
     tl.store(places, tile.to(start.dtype.element_ty), mask=there)
 
@@ -231,7 +264,8 @@ def _scores(left, right, i, j, mask, HOW: tl.constexpr, EDGE: tl.constexpr):
     unit = tl.full([], LOG2E, HOW.sums) * scale
     if bias is not None:
         start, down, along = _head(bias, batch, head)
-        added = tl.load(start + i.to(tl.int64) * down + j * along, mask=(i < n) & (j < m), other=0.0)
+        where = start + i.to(tl.int64) * down + j.to(tl.int64) * along
+        added = tl.load(where, mask=(i < n) & (j < m), other=0.0)
         S = S * unit + added.to(HOW.sums) * LOG2E
         unit = tl.full([], 1.0, HOW.sums)
     if EDGE:

@@ -2,8 +2,9 @@
 
 A rule of `selfattention.masks` is lowered to a tree of `Node`s whose leaves know only five questions.
 The tree is a constant of the kernel, so that `sees`, which walks through it, leaves nothing but its
-comparisons in the machine code. The numbers in the questions are the kernel's operands: another
-window or other lengths run the same machine code.
+comparisons in the machine code. The numbers in the questions are the kernel's operands: other lengths
+run the same machine code, and so does another window, but that Triton compiles whole numbers anew when
+one becomes 1, or a multiple of 16, or ceases to be.
 """
 
 from dataclasses import dataclass
@@ -53,7 +54,7 @@ def sees(NODE: tl.constexpr, operands, batch, head, i, j, n, m):
     else:  # "table"
         table, strides = operands[NODE.at]
         start = table + batch.to(tl.int64) * strides[0] + head.to(tl.int64) * strides[1]
-        where = start + i.to(tl.int64) * strides[2] + j * strides[3]
+        where = start + i.to(tl.int64) * strides[2] + j.to(tl.int64) * strides[3]
         return tl.load(where, mask=(i < n) & (j < m), other=0) != 0
 
 
@@ -93,7 +94,7 @@ def _(rule: masks.Not, by, shape, operands):
 
 @_lower.register
 def _(rule: masks.Moved, by, shape, operands):
-    return _lower(rule.a, by + rule.by, shape, operands)
+    return _lower(rule.a, by + int(rule.by), shape, operands)
 
 
 @_lower.register
@@ -106,8 +107,9 @@ def _(rule: masks.Band, by, shape, operands):
 
 @_lower.register
 def _(rule: masks.Lengths, by, shape, operands):
-    lengths = np.broadcast_to(rule.lengths.reshape(-1), shape[:1])
-    return _leaf("before", operands, lengths.astype(np.int32))
+    b, _, _, m = shape
+    lengths = np.broadcast_to(rule.lengths.reshape(-1), (b,))
+    return _leaf("before", operands, np.minimum(lengths, m).astype(np.int32))
 
 
 @_lower.register

@@ -1,0 +1,246 @@
+"""Sphinx: exercises to try on the page, in Python that runs in the reader's browser.
+
+- under the starter of every exercise that needs nothing but NumPy, and under the heading of a chapter's
+  exercises, a button that turns the cell into one to change and run (book/try);
+- into the site, where PYODIDE names a folder with Pyodide's files: those that book/try/pyodide.sha256
+  lists, each compared with the SHA-256 there, and the course's own modules as one archive;
+- without PYODIDE the buttons are there, off, with the reason and the way to the notebook.
+"""
+
+import io
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from functools import cache
+from hashlib import sha256
+from html import escape
+from importlib.metadata import distribution
+from pathlib import Path
+
+import numpy as np
+from docutils import nodes
+from links import ROOT, chapters, snake
+from sphinx.errors import ExtensionError
+from sphinx.transforms import SphinxTransform
+from sphinx.util import logging
+
+PYODIDE = os.environ.get("PYODIDE", "")  # a folder with the files that `pins` names
+TRY = ROOT / "book/try"
+SITE, PYTHON = "_static/try", "_static/pyodide"  # in the built book
+COURSE = (
+    *("__init__", "notation", "signatures", "formulas", "masks", "implementations"),
+    *("check", "diagnosis", "evidence", "exercises", "mutants", "properties"),
+)
+LIBRARIES = ("jaxtyping", "wadler-lindig")  # NumPy comes with Pyodide
+CHECK = re.compile(r"^check\.(\w+)\(", re.MULTILINE)
+BUTTON = '<button type="button" {state} aria-label="Try it: {name}">Try it</button>'
+OFF = 'aria-disabled="true" aria-describedby="try-it-off"'
+WHY = ' <span>off here: <a href="#try-it-off">why?</a></span>'
+OWN_CELL = "a cell of your own"
+
+log = logging.getLogger(__name__)
+
+
+# Pyodide ----------------------------------------------------------------------------------------------
+
+
+def pins():
+    """The files of Pyodide that a page needs -> their SHA-256."""
+    lines = (TRY / "pyodide.sha256").read_text(encoding="utf-8").splitlines()
+    return {file: digest for digest, file in map(str.split, lines)}
+
+
+def verify(folder, wanted):
+    """Raise an error that names the first file that is missing in a folder, or is another one."""
+    for file, digest in wanted.items():
+        path = folder / file
+        found = sha256(path.read_bytes()).hexdigest() if path.is_file() else "no such file"
+        if found != digest:
+            raise ExtensionError(f"PYODIDE: {path} has SHA-256 {found}; wanted {digest}")
+
+
+# The course, as the browser gets it -------------------------------------------------------------------
+
+
+@cache
+def pack():
+    """The archive of the course's modules, of what they import, and of cell.py; the same bytes each time."""
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as file:
+        for name, path in sorted(packed()):
+            entry = zipfile.ZipInfo(name)  # with the date 1980-01-01
+            file.writestr(entry, path.read_bytes(), zipfile.ZIP_DEFLATED, compresslevel=9)
+    return archive.getvalue()
+
+
+def packed():
+    """(name in the archive, path) of each file."""
+    yield "cell.py", TRY / "cell.py"
+    package = ROOT / "src/selfattention"
+    for path in package.rglob("*.py"):
+        inside = path.relative_to(package)
+        if inside.parts[0].removesuffix(".py") in COURSE:
+            yield f"selfattention/{inside.as_posix()}", path
+    for library in LIBRARIES:
+        for file in distribution(library).files:
+            if file.suffix == ".py" or file.name in ("METADATA", "LICENSE"):
+                yield file.as_posix(), Path(file.locate())
+
+
+def numpy_alone(folder):
+    """Make `folder` a place where Python finds the unpacked archive and NumPy, and no other library."""
+    zipfile.ZipFile(io.BytesIO(pack())).extractall(folder)
+    for part in Path(np.__file__).parents[1].glob("numpy*"):
+        (folder / part.name).symlink_to(part)
+
+
+def run_with_numpy_alone(script, stdin):
+    """What a script prints that gets such a folder for an argument."""
+    with tempfile.TemporaryDirectory() as folder:
+        numpy_alone(Path(folder))
+        command = [sys.executable, "-I", "-S", script, folder]
+        done = subprocess.run(command, input=stdin, capture_output=True, text=True, encoding="utf-8")
+    if done.returncode:
+        raise ExtensionError(f"{script} stopped:\n{done.stderr}")
+    return done.stdout
+
+
+def offers():
+    """Notebook -> the imports that work with NumPy alone, the exercises that can be tried, and the others."""
+    asked = {chapter.notebook: code_and_starters(chapter.notebook) for chapter in chapters()}
+    return json.loads(run_with_numpy_alone(TRY / "probe.py", json.dumps(asked)))
+
+
+def code_and_starters(notebook):
+    cells = json.loads((ROOT / f"notebooks/{notebook}.ipynb").read_text(encoding="utf-8"))["cells"]
+    code, starters = [], {}
+    for cell in cells:
+        tags, source = cell["metadata"].get("tags", []), "".join(cell["source"])
+        if "exercise" in tags:
+            starters[CHECK.search(source)[1]] = source
+        elif cell["cell_type"] == "code" and "solution" not in tags and not source.startswith(("%", "!")):
+            code.append(source)
+    return {"code": "\n".join(code), "starters": starters}
+
+
+# The pages --------------------------------------------------------------------------------------------
+
+
+class CellsToTry(SphinxTransform):
+    """A box under the heading of the exercises, and a button under each starter."""
+
+    default_priority = 102
+
+    def apply(self):
+        for chapter in chapters():
+            if self.env.docname == f"notebooks/{chapter.notebook}":
+                offer = self.config.try_offers[chapter.notebook]
+                self._under_starters(offer["offered"])
+                self._under_the_heading(chapter, offer["imports"])
+
+    def _under_starters(self, offered):
+        for cell in list(self.document.findall(nodes.container)):
+            name = CHECK.search(cell.astext()) if "tag_exercise" in cell["classes"] else None
+            if name and name[1] in offered:
+                cell.parent.insert(cell.parent.index(cell) + 1, button(name[1], self.config.try_bytes))
+
+    def _under_the_heading(self, chapter, imports):
+        for title in list(self.document.findall(nodes.title)):
+            if title.astext() == "Exercises":
+                title.parent.insert(1, box(chapter, imports, self.config.try_bytes))
+
+
+def button(name, size, **data):
+    """The place of a cell to try. Without Python, a button that is off and says where the reason stands."""
+    attributes = "".join(f' data-{key}="{escape(str(value))}"' for key, value in data.items() if size)
+    inside = BUTTON.format(state="hidden" if size else OFF, name=name) + ("" if size else WHY)
+    return nodes.raw("", f'<div class="try" data-name="{name}"{attributes}>{inside}</div>', format="html")
+
+
+def box(chapter, imports, size):
+    """What can be tried on this page, or why nothing can; and a cell of the reader's own."""
+    source = f"{imports}\n\nprint(formulas.{snake(chapter.equations[0])}.__doc__)"
+    code = nodes.literal_block(source, source, language="python")
+    container = nodes.container(ids=["try-it"])
+    words = ready(size) if size else off(f"{chapter.notebook}.ipynb")
+    container += [words, code, button(OWN_CELL, size, imports=imports, bytes=size)]
+    return container
+
+
+def ready(size):
+    return nodes.paragraph(
+        "",
+        "The exercises can be tried on this page: Python runs in your browser. The first Run fetches it from "
+        f"this site, {size / 1e6:.0f}\N{NO-BREAK SPACE}MB (",
+        nodes.reference("", "Pyodide", refuri="https://pyodide.org"),
+        nodes.Text(" and NumPy); what you write stays with you. Every cell has these names:"),
+    )
+
+
+def off(notebook):
+    return nodes.paragraph(
+        "",
+        "“Try it” is off: this copy of the book was built without Python for the browser. In any Jupyter "
+        "that has the course installed, this chapter's notebook runs the same cells: download ",
+        nodes.reference("", notebook, refuri=f"../_sources/notebooks/{notebook}"),
+        nodes.Text(". Every cell has these names:"),
+        ids=["try-it-off"],
+    )
+
+
+def add_script(app, pagename, templatename, context, doctree):
+    """The style where there are cells to try; the script only where there is Python for it."""
+    if doctree is not None and any("try-it" in node["ids"] for node in doctree.findall(nodes.container)):
+        app.add_css_file("try/try.css")
+        if app.config.try_bytes:
+            app.add_js_file("try/try.js", loading_method="defer")
+
+
+def prepare(app, config):
+    """Before any page: is Pyodide what it should be, and what can be tried?"""
+    if PYODIDE:
+        folder = Path(PYODIDE)
+        verify(folder, pins())
+        config.try_bytes = len(pack()) + sum((folder / file).stat().st_size for file in pins())
+    config.try_offers = offers()
+    for chapter, offer in config.try_offers.items():
+        for name, reason in offer["refused"].items():
+            log.info("%s: check.%s cannot be tried on the page: %s", chapter, name, reason)
+
+
+def write_files(app):
+    """Before the pages, so that Sphinx can sign the addresses."""
+    if app.builder.format != "html":
+        return
+    out = Path(app.outdir)
+    for part in (SITE, PYTHON):
+        shutil.rmtree(out / part, ignore_errors=True)
+    (out / SITE).mkdir(parents=True)
+    shutil.copy(TRY / "try.css", out / SITE)
+    if PYODIDE:
+        write_python(out, Path(PYODIDE), pins())
+
+
+def write_python(out, pyodide, files):
+    """The script, the worker, the course's archive, and Pyodide."""
+    for name in ("try.js", "worker.mjs"):
+        shutil.copy(TRY / name, out / SITE)
+    (out / SITE / "pack.zip").write_bytes(pack())
+    (out / PYTHON).mkdir(parents=True)
+    for file in files:
+        shutil.copyfile(pyodide / file, out / PYTHON / file)
+
+
+def setup(app):
+    app.add_config_value("try_offers", {}, "env")
+    app.add_config_value("try_bytes", 0, "env")  # of what a first Run fetches; 0 without Pyodide
+    app.connect("config-inited", prepare)
+    app.connect("builder-inited", write_files)
+    app.add_transform(CellsToTry)
+    app.connect("html-page-context", add_script)
+    return {"parallel_read_safe": True}
