@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from oracle import Case
 
 from selfattention import masks
-from selfattention.implementations import IMPLEMENTATIONS
+from selfattention.implementations import IMPLEMENTATIONS, contract
 
 CASES = [
     Case(),
     Case(n=1, m=1, d_k=1, d_v=1),
     Case(n=1, m=13, mask="bottom_right"),
-    Case(n=97, m=97, mask="causal"),
+    Case(b=1, h=2, g=2, n=97, m=97, mask="causal"),
     Case(b=1, h=2, g=1, n=113, m=203, d_k=17, d_v=5, mask="bottom_right"),
     Case(b=1, h=1, g=1, n=1023, m=1024, d_k=16, d_v=16, mask="causal"),
     Case(g=2, mask="window", n=11, m=11),
@@ -27,14 +27,16 @@ CASES = [
     Case(mask="documents", n=11, m=11),
     Case(mask="nobody"),
     Case(g=2, mask="array", bias=True),
-    Case(mask="causal", n=97, m=97, stretch=30),
+    Case(b=1, h=2, g=2, mask="causal", n=97, m=97, stretch=30),
     Case(g=2, n=13, m=17, stretch=30),
-    Case(mask="causal", n=97, m=97, stretch=30, rising=True),
+    Case(b=1, h=2, g=2, mask="causal", n=97, m=97, stretch=30, rising=True),
     Case(g=3, n=13, m=113, stretch=30, rising=True),
-    Case(n=13, m=17, common=100),
-    Case(b=1, h=6, g=2, n=131, m=151, d_k=20, d_v=81, mask="array", bias=True),
+    Case(b=1, h=2, g=2, n=13, m=17, common=100),
+    Case(b=1, h=3, g=1, n=131, m=151, d_k=20, d_v=81, mask="array", bias=True),
     Case(n=0),
     Case(m=0),
+    Case(n=0, mask="array"),
+    Case(m=0, mask="array"),
 ]
 NAMES = ["O", "L", "dQ", "dK", "dV"]
 
@@ -211,7 +213,7 @@ def test_memory_grows_with_n_where_tiled_and_with_its_square_where_direct(name, 
 
 def test_a_masked_slot_may_hold_anything(implementation):
     """NaN and infinity in keys that nobody sees change no bit of the output or of the gradients."""
-    Q, K, V, dO, _ = Case(n=7, g=2).inputs()
+    Q, K, V, dO, _ = Case(h=2, g=1, n=7).inputs()
     clean, poisoned = (K, V), (K.copy(), V.copy())
     poisoned[0][:, :, 5], poisoned[1][:, :, 5:, 0] = np.nan, np.inf
     results = []
@@ -229,7 +231,7 @@ def test_a_masked_slot_may_hold_anything(implementation):
 @pytest.mark.parametrize("which", [1, 2], ids=["key", "value"])
 def test_a_visible_nan_reaches_only_those_who_see_it(implementation, which, poison):
     """So does infinity: a score of −∞ would be a weight of zero, and O would not show it."""
-    Q, K, V, _, _ = inputs = Case(n=7).inputs()
+    Q, K, V, _, _ = inputs = Case(b=1, h=2, g=2, n=7).inputs()
     inputs[which][:, :, 3] = poison
     O, _ = implementation.load().attention(
         *arrays_for(implementation, Q, K, V, dtype=torch.float64), mask=masks.causal
@@ -240,20 +242,20 @@ def test_a_visible_nan_reaches_only_those_who_see_it(implementation, which, pois
 
 def test_leading_axes_and_single_heads(implementation):
     """(2, 3, h, n, d) is six times (h, n, d), and (n, d) is one head."""
-    Q, K, V, _, _ = Case(b=6).inputs()
+    Q, K, V, _, _ = Case(b=6, h=2, g=2).inputs()
     attention = implementation.load().attention
     Q, K, V = arrays_for(implementation, Q, K, V, dtype=torch.float64)
     O, L = attention(Q, K, V)
     folded, _ = attention(*(x.reshape(2, 3, *x.shape[1:]) for x in (Q, K, V)))
     np.testing.assert_array_equal(as_float64(folded).reshape(O.shape), as_float64(O))
-    single, single_L = attention(Q[4, 5], K[4, 5], V[4, 5])
-    np.testing.assert_allclose(as_float64(single), as_float64(O)[4, 5], rtol=1e-12)
-    np.testing.assert_allclose(as_float64(single_L), as_float64(L)[4, 5], rtol=1e-12)
+    single, single_L = attention(Q[4, 1], K[4, 1], V[4, 1])
+    np.testing.assert_allclose(as_float64(single), as_float64(O)[4, 1], rtol=1e-12)
+    np.testing.assert_allclose(as_float64(single_L), as_float64(L)[4, 1], rtol=1e-12)
 
 
 def test_a_prefix_does_not_know_its_future(implementation):
     """Under a causal mask the first rows are what the first rows alone would give: cache = full."""
-    Q, K, V, _, _ = Case(n=7).inputs()
+    Q, K, V, _, _ = Case(b=1, h=2, g=1, n=7).inputs()
     attention = implementation.load().attention
     Q, K, V = arrays_for(implementation, Q, K, V, dtype=torch.float64)
     whole, _ = attention(Q, K, V, mask=masks.causal)
@@ -291,6 +293,7 @@ WRONG = {
         TypeError,
         "K has dtype float32; wanted that of Q",
     ),
+    "no width": (lambda Q, K, V: ((Q[..., :0], K[..., :0], V), {}), ValueError, "Q has width 0"),
     "widths": (lambda Q, K, V: ((Q, K[..., :2], V), {}), ValueError, "K has width 2; wanted that of Q, 3"),
     "keys": (lambda Q, K, V: ((Q, K, V[..., :6, :]), {}), ValueError, "V has shape"),
     "groups": (
@@ -335,13 +338,69 @@ def test_a_wrong_argument_is_named(name):
         IMPLEMENTATIONS["numpy_direct"].load().attention(*arguments, **options)
 
 
+@pytest.mark.parametrize("name", ["dO", "O", "L"])
+def test_an_answer_of_another_shape_is_named(implementation, name):
+    """A kernel would read what lies behind it in memory; with an L too short one has crashed."""
+    Q, K, V, dO, _ = Case(b=1, h=2, g=1).inputs()
+    module, (Q, K, V, dO) = (
+        implementation.load(),
+        arrays_for(implementation, Q, K, V, dO, dtype=torch.float64),
+    )
+    answers = dict(zip(("O", "L"), module.attention(Q, K, V), strict=True)) | {"dO": dO}
+    answers[name] = answers[name][:, :, :2]
+    with pytest.raises(ValueError, match=f"^{name} has shape .*; wanted "):
+        module.attention_backward(Q=Q, K=K, V=V, **answers)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        (lambda K: K.to("meta"), ValueError, "K is on meta; wanted the device of Q, cpu"),
+        (lambda K: K.to(torch.float8_e4m3fn), TypeError, "K has dtype torch.float8_e4m3fn; wanted floats"),
+        (lambda K: K.numpy(), TypeError, "K is a ndarray, Q a Tensor"),
+    ],
+)
+def test_a_wrong_tensor_is_named(change, error, message):
+    Q, K, V = map(torch.tensor, Case().inputs()[:3])
+    with pytest.raises(error, match=message):
+        IMPLEMENTATIONS["torch_tiled"].load().attention(Q, change(K), V)
+
+
+def test_a_parameter_is_a_tensor():
+    Q, K, V = map(torch.tensor, Case().inputs()[:3])
+    attention = IMPLEMENTATIONS["torch_tiled"].load().attention
+    torch.testing.assert_close(attention(torch.nn.Parameter(Q), K, V)[0], attention(Q, K, V)[0])
+
+
+def test_what_rules_and_users_bring_goes_where_Q_is():
+    """Rules answer in NumPy's arrays: beside a Q on a GPU they, a mask and a bias belong there too."""
+    Q, K, V = (torch.tensor(x, device="meta") for x in Case().inputs()[:3])
+    mask, bias = np.ones((5, 7), bool), torch.zeros(5, 7)
+    form = contract._Form(Q, K, V, mask, bias, None, contract._unchanged)
+    arrays = form.bias, form.rule.allowed, form._array(masks.causal.tile(range(5), range(7)))
+    assert [array.device.type for array in arrays] == ["meta", "meta", "meta"]
+
+
+@pytest.mark.parametrize("name", ["torch_direct", "torch_tiled", "triton_fused"])
+def test_a_bias_that_wants_to_learn_is_refused(name):
+    """It would have been left without a gradient, and nobody told."""
+    if why := IMPLEMENTATIONS[name].why_not():
+        pytest.skip(why)
+    Q, K, V = map(torch.tensor, Case().inputs()[:3])
+    attention, bias = IMPLEMENTATIONS[name].load().attention, torch.zeros(5, 7, requires_grad=True)
+    with pytest.raises(ValueError, match=r"^bias requires a gradient"):
+        attention(Q, K, V, bias=bias)
+    with torch.no_grad():
+        torch.testing.assert_close(attention(Q, K, V, bias=bias), attention(Q, K, V))
+
+
 @pytest.mark.parametrize("name", ["torch_direct", "torch_tiled", "triton_fused"])
 @pytest.mark.parametrize("mask", ["none", "causal", "padding"])
 def test_torch_agrees_with_scaled_dot_product_attention(name, mask):
     """Output and gradients through autograd, against PyTorch's own function."""
     if why := IMPLEMENTATIONS[name].why_not():
         pytest.skip(why)
-    case = Case(n=7, mask=mask)
+    case = Case(h=2, g=2, n=7, mask=mask)
     leaves = [torch.tensor(x, requires_grad=True) for x in case.inputs()[:3]]
     visible = torch.from_numpy(case.visible())
     some = visible.any(-1, keepdim=True)  # PyTorch leaves rows that see nothing to taste
@@ -358,6 +417,7 @@ def test_torch_gradients_by_finite_differences(name):
     leaves = [torch.tensor(x, requires_grad=True) for x in Case(b=1, h=2, g=1, n=3, m=5).inputs()[:3]]
     attention = IMPLEMENTATIONS[name].load().attention
     assert torch.autograd.gradcheck(lambda *qkv: attention(*qkv, mask=masks.prefix(4)), leaves)
+    assert torch.autograd.gradgradcheck(lambda *qkv: attention(*qkv, mask=masks.prefix(4)), leaves)
 
 
 # The suite itself: each planted mistake must fail some case.

@@ -49,6 +49,12 @@ def test_up_to_a_width_of_128_all_products_are_those_of_hopper(fresh):
 
 
 @needs_triton
+def test_everything_fits_into_shared_memory(fresh):
+    """A program may have 227 KB of it; what wants more is compiled here, and refused by the GPU."""
+    assert max(row["shared_bytes"] for row in fresh["rows"]) <= 227 * 1024
+
+
+@needs_triton
 def test_every_shipped_tile_is_compiled(fresh):
     from selfattention.implementations import triton_fused
 

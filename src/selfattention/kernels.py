@@ -6,12 +6,23 @@ torch tensors on a device that Triton serves: on the GPU, or on the CPU under TR
 """
 
 from dataclasses import dataclass
+from functools import wraps
 
 import numpy as np
 import torch
 
 from selfattention import formulas
 from selfattention.implementations.triton_here import tl, triton
+
+
+def _row_by_row(function):
+    """The kernels take row i to begin i·d numbers after the first: what lies otherwise is copied before."""
+
+    @wraps(function)
+    def launch(*matrices, **tiles):
+        return function(*(matrix.contiguous() for matrix in matrices), **tiles)
+
+    return launch
 
 
 @triton.jit
@@ -22,9 +33,9 @@ def copy_kernel(source, target, size, BLOCK: tl.constexpr):
     tl.store(target + here, tl.load(source + here, mask=there), mask=there)
 
 
+@_row_by_row
 def copied(X, block=256):
     """X, copied; any shape."""
-    X = X.contiguous()
     target = torch.empty_like(X)
     copy_kernel[(triton.cdiv(X.numel(), block),)](X, target, X.numel(), block)
     return target
@@ -39,6 +50,7 @@ def row_softmax_kernel(S, A, m, BLOCK: tl.constexpr):
     tl.store(A + tl.program_id(0) * m + j, E / tl.sum(E, 0), mask=j < m)
 
 
+@_row_by_row
 def row_softmax(S):
     """A = softmax(S) of S (n, m), a row in one block."""
     A = torch.empty_like(S)
@@ -63,6 +75,7 @@ def one_tile_kernel(
     tl.store(O + i[:, None] * D + d, o, mask=i[:, None] < n)
 
 
+@_row_by_row
 def one_tile_attention(Q, K, V, rows=16):
     """O = softmax(Q Kᵀ / √d) V of Q (n, d), K and V (m, d); d a power of two, 16 or more."""
     (n, d), m, O = Q.shape, len(K), torch.empty_like(Q)
@@ -94,6 +107,7 @@ def causal_kernel(
     tl.store(L + i, c + tl.log(Z), mask=i < n)
 
 
+@_row_by_row
 def causal_attention(Q, K, V, rows=32, columns=16):
     """O and L = log-sum-exp of causal attention, Q, K and V (n, d); d a power of two, 16 or more."""
     (n, d), O, L = Q.shape, torch.empty_like(Q), torch.empty_like(Q[:, 0])
@@ -116,7 +130,7 @@ def causal_queries_kernel(
         k = tl.load(K + j[:, None] * D + d, mask=j[:, None] < n, other=0.0)
         v = tl.load(V + j[:, None] * D + d, mask=j[:, None] < n, other=0.0)
         S = tl.dot(q, tl.trans(k), input_precision="ieee") * scale
-        A = tl.where(j <= i[:, None], tl.exp(S - l[:, None]), 0.0)
+        A = tl.exp(tl.where(j <= i[:, None], S, float("-inf")) - l[:, None])
         dS = A * (tl.dot(do, tl.trans(v), input_precision="ieee") - delta_i[:, None])
         dq += tl.dot(dS, k, input_precision="ieee") * scale
     tl.store(dQ + i[:, None] * D + d, dq, mask=i[:, None] < n)
@@ -139,7 +153,7 @@ def causal_keys_kernel(
         l = tl.load(L + i, mask=i < n, other=0.0)
         delta_i = tl.load(delta + i, mask=i < n, other=0.0)
         S = tl.dot(q, tl.trans(k), input_precision="ieee") * scale
-        A = tl.where(j <= i[:, None], tl.exp(S - l[:, None]), 0.0)
+        A = tl.exp(tl.where(j <= i[:, None], S, float("-inf")) - l[:, None])
         dS = A * (tl.dot(do, tl.trans(v), input_precision="ieee") - delta_i[:, None])
         dv += tl.dot(tl.trans(A), do, input_precision="ieee")
         dk += tl.dot(tl.trans(dS), q, input_precision="ieee") * scale
@@ -147,6 +161,7 @@ def causal_keys_kernel(
     tl.store(dV + j[:, None] * D + d, dv, mask=j[:, None] < n)
 
 
+@_row_by_row
 def causal_backward(dO, Q, K, V, rows=32, columns=16):
     """dQ, dK and dV of causal attention, from dO (n, d)."""
     O, L = causal_attention(Q, K, V)
@@ -169,6 +184,7 @@ def log_sum_exp_kernel(S, L, m, BLOCK: tl.constexpr):
     tl.store(L + i, c + tl.log(tl.where(Z > 0, Z, 1.0)))
 
 
+@_row_by_row
 def row_log_sum_exp(S):
     """L (n,) of S (n, m), a row in one block; rows of −∞ give −∞."""
     L = torch.empty_like(S[:, 0])

@@ -3,8 +3,9 @@
 Numba turns the loops below into machine code; the few steps on one tile of scores are written
 instruction by instruction in `register_tiles`. A *panel* is as many keys as a tile has columns. It is
 copied, the keys transposed, once for a whole *block* of queries, and stays in the first-level cache
-while the queries stream past it. Heads that share keys are stacked as rows of one block: a panel
-serves them all, and a step of decoding, one query per head, still fills a tile.
+while the queries stream past it. Heads that share keys are rows of one block, those of a query side by
+side: a panel serves them all, and a step of decoding, one query per head, still fills a tile. What the
+rule says is known for cells of CELL queries and one panel, so that no tile has to ask.
 
 Exponentials have base 2, and scores are counted in units of ln 2. The shift c of a row only rises, and
 only when a score has outgrown it by SLACK: any shift gives the same weights.
@@ -528,7 +529,7 @@ def _fill(X, x):
 
 @njit(nogil=True)
 def _stack(stacked, columns, X, start, positions, factor):
-    """The rows of a block, head after head, times a factor; `columns` wide, zeros where there is nothing."""
+    """The rows of a block, query after query, times a factor; `columns` wide, zeros where nothing is."""
     heads, _, d = X.shape
     for head in range(heads):
         for i in range(positions):
