@@ -102,6 +102,11 @@ def test_no_page_scrolls_sideways_on_a_phone(seen):
     assert on_pages(seen, "sideways") == {}
 
 
+def test_margin_notes_stand_clear_of_the_text(seen):
+    assert any(page["notes"] for page in seen["pages"])
+    assert on_pages(seen, "crowded") == {}
+
+
 def test_what_scrolls_inside_itself_is_reached_by_keyboard(seen):
     """Code, wide formulas, tables and enlarged figures may scroll in their own boxes at 390 px."""
     assert any(page["boxes"] for page in seen["pages"])

@@ -37,6 +37,8 @@ CASES = [
     Case(m=0),
     Case(n=0, mask="array"),
     Case(m=0, mask="array"),
+    Case(b=0, mask="array"),
+    Case(d_v=0, mask="causal"),
 ]
 NAMES = ["O", "L", "dQ", "dK", "dV"]
 

@@ -25,6 +25,7 @@ export async function inspect(page, site, path) {
   await settled(page);
   report.bytes = transfer(urls, site);
   report.tex = await page.evaluate(rawTex);
+  Object.assign(report, await page.evaluate(marginNotes));
 
   await page.setViewportSize(PHONE);
   await settled(page);
@@ -95,6 +96,19 @@ function rawTex() {
     if (/\\[a-zA-Z]{2,}|\\\(|\\\[|\$\$|\$\w+\$/.test(data)) left.push(data.trim().slice(0, 80));
   }
   return left;
+}
+
+/* In the page: its margin notes, and those that leave the window or lie on something else. */
+function marginNotes() {
+  const notes = [...document.querySelectorAll("aside.margin")];
+  const blocks = [...document.querySelectorAll(".bd-article :is(p, pre, figure, table, .admonition, .math, .widget)")];
+  const meet = (a, b) => a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom;
+  const crowded = notes.filter((note) => {
+    const box = note.getBoundingClientRect();
+    const others = [...blocks, ...notes].filter((block) => !note.contains(block));
+    return box.right > innerWidth || others.some((block) => meet(box, block.getBoundingClientRect()));
+  });
+  return { notes: notes.length, crowded: crowded.map((note) => note.textContent.trim()) };
 }
 
 /* In the page, at 390 px: does the page itself scroll sideways, and what scrolls inside its own box? */

@@ -105,7 +105,7 @@ class _Plan(NamedTuple):
 def _plans(rule, n, m, width):
     """Plans for all queries; several only where a mask that must be spelt out could be large."""
     batch, heads = (1, 1, *rule.tile(range(min(n, 1)), range(min(m, 1))).shape)[-4:-2]
-    run = max(ROWS, SPELT_OUT_BYTES // (max(m, 1) * batch * heads) // ROWS * ROWS)
+    run = max(ROWS, SPELT_OUT_BYTES // max(m * batch * heads, 1) // ROWS * ROWS)
     for first in range(0, n, run):
         queries = range(first, min(first + run, n))
         where = np.full((batch, -(-len(queries) // CELL), -(-m // width)), NOBODY)
@@ -598,7 +598,7 @@ def _nothing(A, dS, s, s_row, width):
 
 @njit(nogil=True)
 def _add_panel(X, panel, columns, j):
-    for i in range(min(len(panel) // columns, len(X) - j)):
+    for i in range(min(len(panel) // max(columns, 1), len(X) - j)):
         for t in range(X.shape[1]):
             X[j + i, t] += panel[i * columns + t]
 
