@@ -16,6 +16,8 @@ HOW = (
     "malloc_trim and clear_refs, with one malloc arena)."
 )
 
+BUSY = 0.1
+
 
 def heading(workload, threads):
     return {"workload": workload.name, "pass": workload.passes, "n": workload.n, "threads": threads}
@@ -44,6 +46,22 @@ def statistics(times, yardstick):
 
 def significant(x):
     return float(f"{x:.3g}")
+
+
+def undisturbed(result):
+    """The result without wall times, which become "not measured", if the machine was too busy for them.
+
+    CPU time does not see who else was there. Wall time does, and with others taking more than BUSY of the
+    machine it says more about them than about the candidates.
+    """
+    share = result["share_of_others"]
+    if share is None or share <= BUSY:
+        return result
+    why = f"other processes took {share:.0%} of the machine, and this is wall time"
+    names = "workload", "pass", "n", "threads", "candidate"
+    lost = [{key: row[key] for key in names} | {"why": why} for row in result["rows"] if row["threads"] > 1]
+    kept = [row for row in result["rows"] if row["threads"] == 1]
+    return result | {"rows": kept, "not_measured": result["not_measured"] + lost}
 
 
 def memory_exponents(rows):

@@ -143,6 +143,16 @@ def test_statistics_by_hand():
     assert (row["ratio"], row["ratio_quartiles"], row["rounds"]) == (2, [2, 2], 3)
 
 
+@pytest.mark.parametrize(("share", "threads"), [(None, [1, 2]), (0.1, [1, 2]), (0.35, [1])])
+def test_wall_times_of_a_busy_machine_are_not_kept(share, threads):
+    job = {"workload": "dense", "pass": "forward", "n": 64, "candidate": "sdpa", "seconds": 1.0}
+    rows = [job | {"threads": 1}, job | {"threads": 2}]
+    kept = record.undisturbed({"share_of_others": share, "rows": rows, "not_measured": []})
+    assert [row["threads"] for row in kept["rows"]] == threads
+    assert [row["threads"] for row in kept["not_measured"]] == [2] * (2 - len(threads))
+    assert all("35% of the machine" in row["why"] for row in kept["not_measured"])
+
+
 def test_memory_exponents_by_hand():
     """64 n² and 3 n; two sizes, or those below 512, tell nothing."""
     job = {"workload": "dense", "pass": "forward", "threads": 1}
