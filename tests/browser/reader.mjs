@@ -71,6 +71,7 @@ export async function keyboard(browser, site, path) {
   const page = await (await still(browser, { reducedMotion: "reduce" })).newPage();
   await page.goto(`${site.origin}/${path}`, { waitUntil: "load" });
   await settled(page);
+  await allWidgets(page);
   const walk = { stops: 0, unseen: [], skipped: false, opened: false, ticked: false, next: "" };
 
   await page.keyboard.press("Tab");
@@ -98,6 +99,16 @@ export async function keyboard(browser, site, path) {
   }
   await page.close();
   return walk;
+}
+
+/* All widgets there, as they are for a reader who comes near them no faster than a module is fetched: one that
+   came to life beside the focus would push it off the screen. */
+async function allWidgets(page) {
+  for (const widget of await page.locator("[data-widget]").all()) {
+    await widget.scrollIntoViewIfNeeded();
+    await widget.locator(".widget-says:not(:empty)").waitFor();
+  }
+  await page.evaluate(() => scrollTo(0, 0));
 }
 
 /* In the page: the element with the focus, whether it is on the screen, and whether its focus is drawn. */
