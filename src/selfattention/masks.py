@@ -66,10 +66,10 @@ class Both(Rule):
 
     def says(self, rows, columns):
         one = self.a.says(rows, columns)
-        other = one if one is Says.NOBODY else self.b.says(rows, columns)
-        if other is Says.NOBODY:
-            return other
-        return one if one is other else Says.SOMEBODY
+        if one is Says.NOBODY:
+            return one
+        other = self.b.says(rows, columns)
+        return other if one is Says.EVERYBODY or other is Says.NOBODY else one
 
 
 @dataclass(frozen=True)
