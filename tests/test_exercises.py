@@ -9,8 +9,8 @@ import pytest
 from links import ROOT, chapters
 
 from selfattention import check
-from selfattention.diagnosis import Exercise, Kind, exercise
-from selfattention.evidence import parts, sums
+from selfattention.exercises.diagnosis import Exercise, Kind, exercise
+from selfattention.exercises.evidence import parts, sums
 from selfattention.formulas import softmax
 from selfattention.mutants.softmax import over_the_other_axis, sum_forgotten
 

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
-from selfattention import formulas, reactions, rxnmapper
+from selfattention import formulas
 from selfattention.formulas import encoder, split_heads
 from selfattention.mutants import prices
 from selfattention.mutants.prices import HEAD, LAYER, Affine, arrivals, matrices, priced
+from selfattention.trained import reactions, rxnmapper
 
 MODEL, CASES = rxnmapper.load(np.float64), reactions.load()
 FEW = [3, 4]  # the shortest: 15 and 19 tokens

@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from selfattention import reactions, rxnmapper
+from selfattention.trained import reactions, rxnmapper
 
 ALL = reactions.load()
 

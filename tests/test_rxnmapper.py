@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from selfattention import rxnmapper
+from selfattention.trained import rxnmapper
 
 SHAPES = {  # the checkpoint's own names and shapes, (out, in)
     "albert.embeddings.word_embeddings.weight": (591, 128),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from selfattention.smiles import bonds, element, is_atom, symmetry_classes, tokens, without_map
+from selfattention.trained.smiles import bonds, element, is_atom, symmetry_classes, tokens, without_map
 
 
 def words(text):

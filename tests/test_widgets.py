@@ -17,7 +17,8 @@ from links import ROOT
 from test_browser import _browser
 from widget_pages import BY_NAME, WIDGETS, draw
 
-from selfattention import formulas, reactions
+from selfattention import formulas
+from selfattention.trained import reactions
 
 SITE = ROOT / "_build/html"
 HERE = Path(__file__).parent

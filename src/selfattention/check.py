@@ -7,7 +7,7 @@ Not attempted yet.
 Traceback (most recent call last):
 AttributeError: no exercise two_key_wait; did you mean two_key_weight?
 
-`dir(check)` lists all. Each is an `Exercise` of `selfattention.diagnosis`.
+`dir(check)` lists all. Each is an `Exercise` of `selfattention.exercises.diagnosis`.
 """
 
 from difflib import get_close_matches
@@ -20,7 +20,7 @@ from pkgutil import iter_modules
 def _exercises():
     """Every exercise of every chapter, by name."""
     from selfattention import exercises
-    from selfattention.diagnosis import Exercise
+    from selfattention.exercises.diagnosis import Exercise
 
     words = [module.name for module in iter_modules(exercises.__path__)]
     modules = [import_module(f"selfattention.exercises.{word}") for word in words]

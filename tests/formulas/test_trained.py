@@ -10,7 +10,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from selfattention import reactions, rxnmapper
 from selfattention.formulas import (
     attend_by_head,
     concat_heads,
@@ -28,6 +27,7 @@ from selfattention.formulas import (
 )
 from selfattention.mutants import prices, right
 from selfattention.mutants.kill_matrix import killers
+from selfattention.trained import reactions, rxnmapper
 
 LAYER, HEAD = 10, 5  # counted from 0: RXNMapper's published choice
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from selfattention.diagnosis import exercise
-from selfattention.evidence import fits, no_average, numbers, show, who_passes
+from selfattention.exercises.diagnosis import exercise
+from selfattention.exercises.evidence import fits, no_average, numbers, show, who_passes
 from selfattention.formulas import attention, scaled_scores, softmax, weighted_sum
 from selfattention.mutants.attention import (
     keys_in_reverse,

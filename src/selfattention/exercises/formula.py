@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from selfattention.diagnosis import exercise
-from selfattention.evidence import fits, no_average, numbers, show
+from selfattention.exercises.diagnosis import exercise
+from selfattention.exercises.evidence import fits, no_average, numbers, show
 from selfattention.mutants.attention import (
     no_scale,
     scale_by_the_number_of_keys,

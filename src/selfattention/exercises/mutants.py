@@ -5,8 +5,8 @@ from itertools import combinations
 import numpy as np
 
 from selfattention import formulas
-from selfattention.diagnosis import exercise
-from selfattention.evidence import show, who_passes
+from selfattention.exercises.diagnosis import exercise
+from selfattention.exercises.evidence import show, who_passes
 from selfattention.formulas import greedy_suite
 from selfattention.mutants.attention import scale_by_d_k, softmax_over_the_queries
 from selfattention.mutants.kill_matrix import killers

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from selfattention.diagnosis import exercise
-from selfattention.evidence import fits, numbers, show
+from selfattention.exercises.diagnosis import exercise
+from selfattention.exercises.evidence import fits, numbers, show
 
 
 def matrix_that_does_so(trial):

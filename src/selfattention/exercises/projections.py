@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from selfattention.diagnosis import exercise
-from selfattention.evidence import numbers, show
+from selfattention.exercises.diagnosis import exercise
+from selfattention.exercises.evidence import numbers, show
 from selfattention.formulas import dot_scores
 
 # "it" at "cat", "cat" at "naps", "naps" at "it", and the same the other way round, all scores negative.

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from selfattention.diagnosis import exercise
-from selfattention.evidence import inputs, show
+from selfattention.exercises.diagnosis import exercise
+from selfattention.exercises.evidence import inputs, show
 from selfattention.formulas import additive_scores, dot_scores, softmax
 
 

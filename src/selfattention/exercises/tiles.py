@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from selfattention.diagnosis import exercise
-from selfattention.evidence import numbers, show, who_passes
+from selfattention.exercises.diagnosis import exercise
+from selfattention.exercises.evidence import numbers, show, who_passes
 from selfattention.formulas import (
     finish_state,
     log_sum_exp,

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
-from selfattention import formulas, reactions, rxnmapper
+from selfattention import formulas
 from selfattention.formulas import append_ones, concat_heads, layer_norm, split_heads
 from selfattention.mutants import Mutant, mutants, right
+from selfattention.trained import reactions, rxnmapper
 
 PRICES = files("selfattention") / "data" / "prices.json"
 LAYER, HEAD = 10, 5  # counted from 0: RXNMapper's published choice

@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 EQUATION = re.compile(r"\$\$\s*\(eq-([\w-]+)\)")
 CLAIM = re.compile(r"\{prf:property\} (.+)\n:label:\s*claim-([\w-]+)")
 DOCSTRING = re.compile(r"Eq\. ([\w-]+): ")

@@ -1,6 +1,6 @@
 """The trained transformer of chapter 09: RXNMapper's weights, as arrays named by the book's letters.
 
-    from selfattention import rxnmapper
+    from selfattention.trained import rxnmapper
     model = rxnmapper.load()
 
 The weights are those of Schwaller et al. 2021, from the package `rxnmapper` 0.4.3, © 2020
@@ -8,7 +8,7 @@ RXN4Chemistry team, under the MIT licence in data/rxnmapper-LICENSE.txt. They ar
 converted: matrices turned to (in, out), a bias as one more row. To make the file again:
 
     pip download rxnmapper==0.4.3 --no-deps
-    python -m selfattention.rxnmapper rxnmapper-0.4.3-py3-none-any.whl
+    python -m selfattention.trained.rxnmapper rxnmapper-0.4.3-py3-none-any.whl
 """
 
 import hashlib

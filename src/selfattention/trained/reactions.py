@@ -9,7 +9,7 @@ from importlib.resources import files
 
 import numpy as np
 
-from selfattention.smiles import element, is_atom, symmetry_classes, tokens, without_map
+from selfattention.trained.smiles import element, is_atom, symmetry_classes, tokens, without_map
 
 
 @dataclass(frozen=True)

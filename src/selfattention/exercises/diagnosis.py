@@ -26,7 +26,17 @@ from inspect import getdoc, isclass, isfunction, signature
 
 import numpy as np
 
-from selfattention.evidence import Trial, Unfit, agree, describe, equal, fits, inputs, numbers, parts
+from selfattention.exercises.evidence import (
+    Trial,
+    Unfit,
+    agree,
+    describe,
+    equal,
+    fits,
+    inputs,
+    numbers,
+    parts,
+)
 
 
 class Kind(Enum):

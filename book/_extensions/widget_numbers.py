@@ -11,7 +11,8 @@ import json
 import numpy as np
 from links import ROOT
 
-from selfattention import formulas, masks, reactions, rxnmapper
+from selfattention import formulas, masks
+from selfattention.trained import reactions, rxnmapper
 
 LAYER, HEAD = 10, 5  # chapter 09's head, counted from 0
 REACTIONS = (
