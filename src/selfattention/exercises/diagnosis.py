@@ -22,7 +22,8 @@ import linecache
 import textwrap
 import traceback
 from enum import Enum
-from inspect import getdoc, isclass, isfunction, signature
+from inspect import isclass, isfunction, signature
+from reprlib import repr as short
 
 import numpy as np
 
@@ -31,12 +32,17 @@ from selfattention.exercises.evidence import (
     Unfit,
     agree,
     describe,
+    digits,
     equal,
     fits,
     inputs,
     numbers,
     parts,
+    plain,
+    told,
 )
+from selfattention.mutants import sentence
+from selfattention.printed import printed
 
 
 class Kind(Enum):
@@ -61,7 +67,7 @@ class Verdict:
         self.mistake = mistake  # the function that the answer equals
 
     def __repr__(self):
-        return self.text
+        return printed(self.text)
 
 
 def exercise(*, worth_trying, cases=((),), evidence=numbers, seen_as=None, rtol=1e-6):
@@ -108,13 +114,14 @@ class Exercise:
         self.found = function
         return function
 
+    @np.errstate(all="ignore")  # the reader's own runs still warn; a verdict must not stop at a NaN
     def __call__(self, answer):
         """The verdict on an answer: a function, or the value where a value was asked for."""
         if untouched(answer):
             return Verdict(Kind.NOT_ATTEMPTED, "Not attempted yet.")
         if self.arguments and not callable(answer):
             wanted = f"wanted a function of {', '.join(self.arguments)}"
-            return Verdict(Kind.WRONG_SHAPE, f"✗ You gave {type(answer).__name__} {answer!r}; {wanted}.")
+            return Verdict(Kind.WRONG_SHAPE, f"✗ You gave {type(answer).__name__} {short(answer)}; {wanted}.")
         trials = self.trials(answer if callable(answer) else lambda: answer)
         return next(verdict for step in STEPS if (verdict := step(self, trials)))
 
@@ -124,26 +131,28 @@ class Exercise:
 
     def _trial(self, function, case):
         passed = copy.deepcopy(case)
-        result, given = self._outcome(function, passed)
-        modified = tuple(name for name in case if _differs(case[name], passed[name]))
-        _, wanted = self._outcome(self.solution, copy.deepcopy(case))
+        right, wanted = self._outcome(self.solution, copy.deepcopy(case))
         if not isinstance(wanted, tuple):  # a library that the solution needs is missing, say
             raise getattr(wanted, "error", wanted)
+        result, given = self._outcome(function, passed, right, wanted)
+        modified = tuple(name for name in case if _differs(case[name], passed[name]))
         return Trial(case, result, given, wanted, modified)
 
-    def _outcome(self, function, case):
+    @np.errstate(all="ignore")  # an overflow on the way is judged by what it leads to
+    def _outcome(self, function, case, like=None, wanted=()):
         """What the function returns, and its parts as they are looked at; or what went wrong."""
-        # An overflow on the way is judged by what it leads to; the reader's own runs still warn.
-        with np.errstate(all="ignore"):
-            try:
-                result = function(*case.values())
-            except Exception as error:
-                return None, error
-            try:
-                seen = result if self.seen_as is None else self.seen_as(result, *case.values())
-                return result, parts(seen)
-            except Exception as error:
-                return result, Unfit(result, error)
+        try:
+            result = function(*case.values())
+        except (Exception, SystemExit) as error:
+            return None, error
+        try:
+            result = plain(result, like)
+            if self.seen_as is not None:
+                return result, parts(self.seen_as(result, *case.values()), wanted)
+            given = parts(result, wanted)
+            return result, given if self.arguments else _in_any_precision(given, wanted)
+        except Exception as error:
+            return result, Unfit(result, error)
 
     def right(self, trial):
         return equal(trial.given, trial.wanted, self.rtol)
@@ -151,6 +160,13 @@ class Exercise:
     def failing(self, trials):
         """The smallest input on which the answer is wrong."""
         return min((trial for trial in trials if not self.right(trial)), key=lambda trial: trial.size)
+
+
+def _in_any_precision(given, wanted):
+    """Floats of a value that was asked for: nobody said in which format."""
+    if [part.dtype.kind for part in given] != ["f"] * len(wanted):
+        return given
+    return tuple(part.astype(whole.dtype) for part, whole in zip(given, wanted, strict=True))
 
 
 def _differs(before, after):
@@ -244,14 +260,9 @@ def _shares_the_error(exercise, trials, function):
     return all(same[there].all() for same, there in zip(shared, felt, strict=True))
 
 
-def sentence(function):
-    """The mistake, as its docstring's first line says it; a mutant's says the chapter, too."""
-    return getdoc(function).splitlines()[0].split(". Chapter")[0].rstrip(".")
-
-
 def raised(exercise, trials):
     for trial in trials:
-        if isinstance(trial.given, Exception):
+        if isinstance(trial.given, BaseException):
             what = f"✗ {type(trial.given).__name__}: {trial.given}"
             at = f", for {inputs(trial)}" if trial.inputs else ""
             return Verdict(Kind.ERROR, what, f"{_where(trial.given)}{at}.", trial=trial)
@@ -270,21 +281,33 @@ def _where(error):
 
 def wrong_shape(exercise, trials):
     for trial in trials:
-        at = f"For {inputs(trial)} you" if trial.inputs else "You"
         if isinstance(trial.given, Unfit):
-            wanted = describe(parts(exercise.solution(*copy.deepcopy(trial.inputs).values())))
-            said = f"{at} give {trial.given.what}; wanted something like {wanted}."
             why = f"Looking at it stopped with {trial.given}."
-            return Verdict(Kind.WRONG_SHAPE, "✗ Wrong shape or type.", said, why, trial=trial)
+            return Verdict(
+                Kind.WRONG_SHAPE, "✗ Wrong shape or type.", _came_and_wanted(exercise, trial), why, trial=trial
+            )
         if not fits(trial.given, trial.wanted):
-            said = f"{at} give {describe(trial.given)}; wanted {describe(trial.wanted)}."
+            said = _came_and_wanted(exercise, trial)
             return Verdict(Kind.WRONG_SHAPE, "✗ Wrong shape or dtype.", said, trial=trial)
     return None
 
 
+def _came_and_wanted(exercise, trial):
+    """Both by their shapes: as they were returned, unless it is how they are looked at that differs."""
+    solution = parts(exercise.solution(*copy.deepcopy(trial.inputs).values()))
+    came, wanted = told(trial.result), describe(solution)
+    if isinstance(trial.given, tuple) and (exercise.seen_as is None or came == wanted):
+        came, wanted = describe(trial.given), describe(trial.wanted)
+    like = "" if exercise.seen_as is None else "something like "
+    return f"{f'For {inputs(trial)} you' if trial.inputs else 'You'} give {came}; wanted {like}{wanted}."
+
+
 def unknown_mistake(exercise, trials):
     trial = exercise.failing(trials)
+    right = min(min(map(digits, trial.given, trial.wanted)) for trial in trials)
     first = "✗ Not right, and none of the mistakes that we know."
+    if right >= 2:
+        first = f"✗ Right to {right} digits, and more are wanted. Was something rounded?"
     return Verdict(Kind.UNKNOWN_MISTAKE, first, exercise.evidence(trial), trial=trial)
 
 
