@@ -22,6 +22,7 @@ import linecache
 import textwrap
 import traceback
 from enum import Enum
+from functools import cached_property
 from inspect import isclass, isfunction, signature
 from reprlib import repr as short
 
@@ -31,6 +32,7 @@ from selfattention.exercises.evidence import (
     Trial,
     Unfit,
     agree,
+    briefly,
     describe,
     digits,
     equal,
@@ -94,6 +96,7 @@ class Exercise:
         self.seen_as = seen_as
         self.rtol = rtol
         self.mistakes = {}  # function -> its evidence
+        self.known = {}  # function -> its trials
         self.found = None
 
     def mistake(self, function):
@@ -127,13 +130,30 @@ class Exercise:
 
     def trials(self, function):
         """What a function makes of every case, beside what is wanted."""
-        return [self._trial(function, case) for case in self.cases]
+        return [self._trial(function, *case) for case in zip(self.cases, self.wanted, strict=True)]
 
-    def _trial(self, function, case):
-        passed = copy.deepcopy(case)
+    def trials_of_a_known(self, function):
+        """Those of a mistake, which are always the same."""
+        if function not in self.known:
+            self.known[function] = self.trials(function)
+        return self.known[function]
+
+    @cached_property
+    def wanted(self):
+        """What the solution returns in every case, and its parts."""
+        return [self._solved(case) for case in self.cases]
+
+    def _solved(self, case):
         right, wanted = self._outcome(self.solution, copy.deepcopy(case))
         if not isinstance(wanted, tuple):  # a library that the solution needs is missing, say
             raise getattr(wanted, "error", wanted)
+        for part in wanted:  # verdicts share it
+            part.flags.writeable = False
+        return right, wanted
+
+    def _trial(self, function, case, solved=None):
+        right, wanted = solved or self._solved(case)
+        passed = copy.deepcopy(case)
         result, given = self._outcome(function, passed, right, wanted)
         modified = tuple(name for name in case if _differs(case[name], passed[name]))
         return Trial(case, result, given, wanted, modified)
@@ -198,7 +218,7 @@ def not_attempted(exercise, trials):
 
 
 def _same_outcomes(exercise, trials, function):
-    others = exercise.trials(function)
+    others = exercise.trials_of_a_known(function)
     pairs = zip(trials, others, strict=True)
     return all(equal(trial.given, other.given, exercise.rtol) for trial, other in pairs)
 
@@ -230,13 +250,16 @@ def unknown_word(exercise, trials):
         return None
     if {array.dtype.kind for array in (*trial.given, *trial.wanted)} != {"U"}:
         return None
-    answers = [trial.wanted, *(exercise.trials(function)[0].given for function in exercise.mistakes)]
+    answers = [
+        trial.wanted,
+        *(exercise.trials_of_a_known(function)[0].given for function in exercise.mistakes),
+    ]
     words = sorted({str(word) for (array,) in answers for word in array.flat})
     strange = [str(word) for word in trial.given[0].flat if word not in words]
     if not strange:
         return None
     return Verdict(
-        Kind.WRONG_SHAPE, f"✗ “{strange[0]}” is none of the words: {', '.join(words)}.", trial=trial
+        Kind.WRONG_SHAPE, f"✗ “{strange[0][:40]}” is none of the words: {', '.join(words)}.", trial=trial
     )
 
 
@@ -251,7 +274,7 @@ def named_mistake(exercise, trials):
 
 def _shares_the_error(exercise, trials, function):
     """Of several values at once, those that the mistake gets wrong, the answer gets wrong likewise."""
-    (trial, *_), (other, *_) = trials, exercise.trials(function)
+    (trial, *_), (other, *_) = trials, exercise.trials_of_a_known(function)
     alike = [isinstance(v, tuple) and fits(v, trial.wanted) for v in (trial.given, other.given)]
     if exercise.arguments or not all(alike):
         return False
@@ -263,7 +286,7 @@ def _shares_the_error(exercise, trials, function):
 def raised(exercise, trials):
     for trial in trials:
         if isinstance(trial.given, BaseException):
-            what = f"✗ {type(trial.given).__name__}: {trial.given}"
+            what = f"✗ {briefly(trial.given)}"
             at = f", for {inputs(trial)}" if trial.inputs else ""
             return Verdict(Kind.ERROR, what, f"{_where(trial.given)}{at}.", trial=trial)
     return None
@@ -282,9 +305,13 @@ def _where(error):
 def wrong_shape(exercise, trials):
     for trial in trials:
         if isinstance(trial.given, Unfit):
-            why = f"Looking at it stopped with {trial.given}."
+            why = f"Looking at it stopped with {str(trial.given).rstrip('.')}."
             return Verdict(
-                Kind.WRONG_SHAPE, "✗ Wrong shape or type.", _came_and_wanted(exercise, trial), why, trial=trial
+                Kind.WRONG_SHAPE,
+                "✗ Wrong shape or type.",
+                _came_and_wanted(exercise, trial),
+                why,
+                trial=trial,
             )
         if not fits(trial.given, trial.wanted):
             said = _came_and_wanted(exercise, trial)

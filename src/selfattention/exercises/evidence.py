@@ -4,6 +4,7 @@ A piece of evidence is a function of a `Trial` that returns a sentence.
 """
 
 from dataclasses import dataclass
+from itertools import islice
 from numbers import Number
 
 import numpy as np
@@ -32,7 +33,12 @@ class Unfit:
     error: Exception
 
     def __str__(self):
-        return f"{type(self.error).__name__}: {self.error}"
+        return briefly(self.error)
+
+
+def briefly(error):
+    """The kind of an error and what it says, as far as a sentence goes."""
+    return f"{type(error).__name__}: {error}"[:300]
 
 
 def own(given):
@@ -42,12 +48,12 @@ def own(given):
     """
     if np.ma.is_masked(given):
         raise TypeError(f"{np.ma.count_masked(given)} of {np.size(given)} numbers are masked")
-    array = np.array(given.detach() if hasattr(given, "detach") else given)  # torch: without its history
+    array = np.asarray(given.detach() if hasattr(given, "detach") else given)  # torch: without its history
     if array.dtype == object:
         array = np.array(array.tolist())
     if array.dtype == object and array.size and all(isinstance(x, Number) for x in array.flat):
         array = array.astype(float)  # fractions, and integers beyond int64
-    return array.astype(array.dtype.newbyteorder("="))
+    return array.astype(array.dtype.newbyteorder("="), copy=True)
 
 
 def plain(given, like):
@@ -55,8 +61,10 @@ def plain(given, like):
 
     What is no array and holds none, such as a rule or a function, stays what it is.
     """
-    if hasattr(given, "__next__"):  # it can be read once
-        given = list(given)
+    if hasattr(given, "__next__"):  # it can be read once, and may never end
+        given = list(islice(given, 10_000))
+    if isinstance(given, dict):
+        return {name: plain(part, None) for name, part in given.items()}
     if isinstance(given, tuple | list):
         of_each = like if isinstance(like, tuple | list) and len(like) == len(given) else [None] * len(given)
         each = [plain(part, its) for part, its in zip(given, of_each, strict=True)]
@@ -115,8 +123,8 @@ def agree(given, wanted, rtol):
 
 def numbers(trial):
     """What is said where no better evidence is declared: the input, what came, what was wanted."""
-    if isinstance(trial.given, Exception):
-        return f"It stops with {type(trial.given).__name__}: {trial.given}"
+    if isinstance(trial.given, BaseException):
+        return f"It stops with {briefly(trial.given)}"
     if not trial.inputs:  # naming the wanted value would give the answer away
         return f"You gave {', '.join(map(show, trial.given))}."
     if not fits(trial.given, trial.wanted):
@@ -153,7 +161,8 @@ def digits(given, wanted):
     off, right = np.abs(given[finite] - wanted[finite]), np.abs(wanted[finite])
     after_the_point = -np.log10(2 * off) + 1e-9  # half a unit counts as rounded, whatever its last bit
     before_it = np.floor(np.log10(np.where(right == 0, 1, right))) + 1
-    return int(np.floor(after_the_point + np.maximum(before_it, 0)).min())
+    counted = np.where(right < 0.01, before_it, np.maximum(before_it, 0))
+    return int(np.floor(after_the_point + counted).min())
 
 
 def sums(trial):
@@ -229,8 +238,13 @@ def _described(array):
 def _kinds_of_object(array):
     """What an array holds that holds no numbers, by its types."""
     if not array.ndim:
-        return "nothing: is a `return` missing?" if array[()] is None else f"a {type(array[()]).__name__}"
+        return "nothing: is a `return` missing?" if array[()] is None else _a(array[()])
     return f"{' and '.join(sorted({type(x).__name__ for x in array.flat}))} of shape {array.shape}"
+
+
+def _a(thing):
+    name = type(thing).__name__
+    return f"{'an' if name[0] in 'aeiouAEIOU' else 'a'} {name}"
 
 
 def told(result):
@@ -238,4 +252,4 @@ def told(result):
     try:
         return describe(parts(result))
     except Exception:  # lists of many lengths, masked numbers: the check says what is wrong with them
-        return f"a {type(result).__name__}" + (f" of {len(result)}" if hasattr(result, "__len__") else "")
+        return _a(result) + (f" of {len(result)}" if isinstance(result, tuple | list) else "")
