@@ -2,7 +2,11 @@
 
 import doctest
 import json
+import os
 import re
+import subprocess
+import sys
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -13,6 +17,7 @@ from selfattention.exercises.diagnosis import Exercise, Kind, exercise
 from selfattention.exercises.evidence import parts, sums
 from selfattention.formulas import softmax
 from selfattention.mutants.softmax import over_the_other_axis, sum_forgotten
+from selfattention.printed import printed
 
 EXERCISES = [getattr(check, name) for name in dir(check)]
 MISTAKES = [(e, mistake) for e in EXERCISES for mistake in e.mistakes]
@@ -105,6 +110,8 @@ def test_one_number_slightly_off_is_an_unknown_mistake(exercise):
 
     verdict = exercise(off)
     assert verdict.kind is Kind.UNKNOWN_MISTAKE
+    got_and_wanted = re.search(r"(\S+|\[[^;]*\]); wanted (.+)\.$", verdict.text.replace("\n", " "))
+    assert got_and_wanted is None or got_and_wanted[1] != got_and_wanted[2], verdict
     assert verdict.trial.size == min(sum(map(np.size, case.values())) for case in exercise.cases)
 
 
@@ -134,6 +141,282 @@ def test_a_changed_argument_is_noticed_though_the_answer_is_right(exercise):
     assert any(name in verdict.text for name in array_arguments(exercise))
 
 
+# In what form an answer comes.
+
+
+def each(change, result):
+    """The same result, every array and number in it changed."""
+    if isinstance(result, tuple | list):
+        return type(result)(each(change, part) for part in result)
+    if isinstance(result, dict):
+        return {name: each(change, part) for name, part in result.items()}
+    is_number = isinstance(result, np.ndarray | np.generic | float | int) and not isinstance(result, bool)
+    return change(result) if is_number else result
+
+
+def of_arrays(change):
+    return lambda result: each(lambda x: change(x) if isinstance(x, np.ndarray) else x, result)
+
+
+def of_numbers(change):
+    return lambda result: each(change, result)
+
+
+def as_tensor(x):
+    import torch
+
+    return torch.tensor(np.asarray(x).copy())
+
+
+def as_fraction(x):
+    return Fraction(float(x)) if isinstance(x, float) and np.isfinite(x) else x
+
+
+FORMS = {
+    "a zero-dimensional array for a number": of_numbers(np.array),
+    "torch tensors": of_numbers(as_tensor),
+    "torch tensors with a history": of_numbers(
+        lambda x: t.requires_grad_() * 1 if (t := as_tensor(x)).is_floating_point() else t
+    ),
+    "masked arrays that hide nothing": of_arrays(np.ma.masked_array),
+    "the other order of bytes": of_arrays(lambda x: x.astype(x.dtype.newbyteorder(">"))),
+    "Fortran's order": of_arrays(np.asfortranarray),
+    "lists of rows": of_arrays(lambda x: list(x) if x.ndim > 1 else x),
+    "fractions": of_numbers(as_fraction),
+    "a list for a tuple": lambda result: list(result) if isinstance(result, tuple) else result,
+    "a tuple for a list": lambda result: tuple(result) if isinstance(result, list) else result,
+    "a generator": lambda result: iter(result) if isinstance(result, tuple | list) else result,
+}
+
+
+@by_name
+def test_the_right_numbers_are_right_in_any_form(exercise):
+    for name, form in FORMS.items():
+        verdict = exercise(lambda *arguments, form=form: form(exercise.solution(*arguments)))
+        assert verdict.kind is Kind.RIGHT, f"{name}: {verdict}"
+
+
+@pytest.mark.filterwarnings("ignore:the matrix subclass")
+@pytest.mark.parametrize("name", ["column_attention", "gauge_of_the_keys", "both_directions"])
+def test_a_matrix_of_the_old_kind_is_an_array(name):
+    exercise = getattr(check, name)
+    as_matrices = of_arrays(np.matrix)
+    assert exercise(lambda *arguments: as_matrices(exercise.solution(*arguments))).kind is Kind.RIGHT
+
+
+@pytest.mark.parametrize("exercise", [e for e in EXERCISES if floats(e)], ids=lambda e: e.name)
+def test_lists_and_objects_are_right_where_no_format_is_asked_for(exercise):
+    if exercise.trials(exercise.solution)[0].wanted[0].dtype != np.float64:
+        pytest.skip("float32 is part of the answer, and lists have no format")
+    for form in (of_arrays(np.ndarray.tolist), of_arrays(lambda x: x.astype(object))):
+        verdict = exercise(lambda *arguments, form=form: form(exercise.solution(*arguments)))
+        assert verdict.kind is Kind.RIGHT, verdict
+
+
+@by_name
+def test_an_answer_may_write_into_one_buffer_whenever_it_is_called(exercise):
+    buffers = {}
+
+    def buffered(*arguments):
+        places = iter(range(100))
+
+        def kept(x):
+            out = buffers.setdefault((next(places), x.shape, x.dtype), np.empty_like(x))
+            out[...] = x
+            return out
+
+        return of_arrays(kept)(exercise.solution(*arguments))
+
+    verdict = exercise(buffered)
+    assert verdict.kind is Kind.RIGHT, verdict
+
+
+def test_a_verdict_keeps_what_was_returned_when_it_was_returned():
+    out = np.empty(())
+
+    def wrong(lead):
+        out[...] = np.tanh(lead) if np.ndim(lead) == 0 else 0
+        return out
+
+    verdict = check.two_key_weight(wrong)
+    first = verdict.trial.given[0].copy()
+    out[...] = 17
+    np.testing.assert_array_equal(verdict.trial.given[0], first)
+    np.testing.assert_array_equal(verdict.trial.result, first)
+
+
+def test_masked_numbers_are_not_read_as_if_they_were_not():
+    hidden = weights_exercise()(lambda S: np.ma.masked_array(softmax(S), mask=S == S.max()))
+    assert hidden.kind is Kind.WRONG_SHAPE
+    assert "1 of 3 numbers are masked" in hidden.text
+    assert "you give a MaskedArray; wanted float64 of shape (1, 3)" in hidden.text.replace("\n", " ")
+
+
+def test_a_value_may_have_any_precision_and_a_function_may_not():
+    assert check.highest_temperature(np.float32(2 / np.log(9 * 999))).kind is Kind.RIGHT
+    assert "float32" in check.two_key_weight(lambda x: np.float32(1 / (1 + np.exp(-x)))).text
+
+
+class Strange:
+    pass
+
+
+def stop(*arguments):
+    raise SystemExit(1)
+
+
+ODD = [
+    *(lambda *_, x=x: x for x in (Strange(), len, {1}, {"a": 1}, "words", b"bytes", [], (), [None, 1.0])),
+    *(lambda *_, x=x: x for x in ([[1.0], [1.0, 2.0]], 10**400, np.zeros(0), np.zeros((3, 1), "i4,f4"))),
+    *(lambda *_, x=x: x for x in (np.float64("nan"), np.inf, True, 1j, np.datetime64("2026-11-01"))),
+    *(stop, np.exp, Strange, lambda *, only_by_name: 1),
+]
+
+
+@by_name
+def test_an_odd_answer_gets_a_verdict(exercise):
+    for odd in ODD:
+        verdict = exercise(odd)
+        assert verdict.kind is not Kind.RIGHT
+        assert "object of" not in verdict.text.replace("\n", " "), verdict
+
+
+@pytest.mark.parametrize("exercise", [e for e in EXERCISES if e.seen_as or floats(e)], ids=lambda e: e.name)
+@pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf, 1e308, -1e308, 1e-320, 0.0])
+def test_numbers_that_are_hard_to_look_at_stop_no_verdict(exercise, number):
+    filled = of_numbers(lambda x: np.full(np.shape(x), number))
+    assert exercise(lambda *arguments: filled(exercise.solution(*arguments))).text
+
+
+def test_one_object_is_told_by_its_type():
+    said = weights_exercise()(lambda S: Strange()).text.replace("\n", " ")
+    assert "you give a Strange; wanted float64 of shape (1, 3)" in said
+    said = check.hungry_twice([4 / 11] * 4).text.replace("\n", " ")
+    assert "You give float64 of shape (4,); wanted something like 3 parts (float64 of shape (4,);" in said
+
+
+def test_a_generator_without_an_end_is_no_check_without_one():
+    def for_ever(S):
+        while True:
+            yield 1.0
+
+    assert weights_exercise()(for_ever).kind is Kind.WRONG_SHAPE
+
+
+# What is nearly right, and what is printed to tell it apart.
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (([0.36, 0.36, 0.09, 0.18], 5.09, 1.27), "✗ Right to 2 digits, and more are wanted."),
+        (([0.364, 0.364, 0.0909, 0.182], 5.091, 1.273), "✗ Right to 3 digits"),
+        (([0.4, 0.4, 0.1, 0.2], 5.1, 1.3), "✗ Not right, and none of the mistakes"),
+    ],
+)
+def test_rounded_numbers_are_told_so(answer, said):
+    verdict = check.hungry_twice(answer)
+    assert verdict.kind is Kind.UNKNOWN_MISTAKE
+    assert verdict.text.startswith(said)
+
+
+def test_small_numbers_are_not_right_because_zero_is_near():
+    tiny = exercise(worth_trying="nothing.")(lambda: np.array([1e-5, 3e-5]))
+    assert tiny([0.0, 0.0]).text.startswith("✗ Not right")
+    assert tiny([1.0e-5, 3.01e-5]).text.startswith("✗ Right to 2 digits")
+
+
+def test_a_count_is_not_nearly_right():
+    counted = exercise(worth_trying="nothing.")(lambda: 1000)
+    assert counted(1001).text.startswith("✗ Not right")
+
+
+def test_got_and_wanted_have_the_digits_that_tell_them_apart():
+    said = check.two_key_weight(lambda lead: 1 / (1 + np.exp(-lead)) + 1e-5).text
+    assert "you get 0.50001; wanted 0.5." in said.replace("\n", " ")
+
+
+def test_parts_that_change_places_have_equal_shapes_and_are_told_by_their_numbers():
+    def minus(tokens, wide, d_k):
+        return [-part for part in check.three_views.solution(tokens, wide, d_k)]
+
+    assert "shapes" not in check.three_views(minus).text
+
+
+# Where the verdict is printed.
+
+
+def run(code, *options, **environment):
+    """What another Python prints."""
+    done = subprocess.run(
+        [sys.executable, *options, "-c", code], env=os.environ | environment, capture_output=True, check=True
+    )
+    return done.stdout.decode("utf-8")
+
+
+def test_names_of_mistakes_survive_an_interpreter_without_docstrings():
+    code = """
+from selfattention import check
+from selfattention.mutants import RIGHT, mutants, sentence
+for target in RIGHT:
+    for mutant in mutants(target):
+        print(ascii((mutant.name, mutant.source)))
+for name in dir(check):
+    for mistake in getattr(check, name).mistakes:
+        print(ascii(sentence(mistake)))
+print(check.two_key_weight(next(iter(check.two_key_weight.mistakes))).kind.name)
+"""
+    assert run(code, "-OO") == run(code)
+    assert run(code, "-OO").endswith("NAMED_MISTAKE\n")
+
+
+def test_mutants_are_killed_where_bare_asserts_are_skipped():
+    code = """
+from selfattention.mutants.kill_matrix import kill_matrix
+print([kill_matrix(target).astype(int).tolist() for target in ("softmax", "rotary", "merge_states")])
+"""
+    assert run(code, "-O") == run(code)
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii", "utf-8"])
+def test_a_verdict_can_be_printed_to_any_pipe(encoding):
+    code = """
+from selfattention import check
+for name in dir(check):
+    exercise = getattr(check, name)
+    if name not in ("bias_norms", "sabotage"):
+        for answer in [exercise.solution, *list(exercise.mistakes)[:2], lambda *_: 1 / 0]:
+            print(exercise(answer))
+print(check.doubled_and_raised(("\\u4f60", "\\ud800")))
+from selfattention.mutants import kill_matrix
+kill_matrix.RIGHT = {"softmax": None}
+kill_matrix.main()
+"""
+    environment = {"PYTHONIOENCODING": encoding}
+    done = subprocess.run([sys.executable, "-c", code], env=os.environ | environment, capture_output=True)
+    assert done.returncode == 0, done.stderr.decode()
+    mark = "✓" if encoding == "utf-8" else "[ok]"
+    assert f"{mark} Right" in done.stdout.decode(encoding)
+
+
+@pytest.mark.parametrize(
+    ("text", "ascii_text"),
+    [
+        ("✗ δ is missing", "[x] delta is missing"),
+        ("64 · 40² = 102400", "64 * 40^2 = 102400"),
+        ("QKᵀ, V⁺, s₁, Σ_j", "QK^T, V^+, s_1, sum _j"),
+        ("√d_k; −∞; “falls” → ½", 'sqrt d_k; -inf; "falls" -> 1/2'),
+        ("Carathéodory, Õ, Δ", "Caratheodory, O~, Delta"),
+        ("你 \ud800", "\\u4f60 \\ud800"),
+    ],
+)
+def test_letters_that_a_stream_lacks_are_spelt(text, ascii_text):
+    class Ascii:
+        encoding = "ascii"
+
+    assert printed(text, Ascii) == ascii_text
+
+
 # Where the exercises stand.
 
 
@@ -152,7 +435,7 @@ def called(cell):
     return re.findall(r"^check\.(\w+)\(", source(cell), re.MULTILINE)
 
 
-def printed(cell):
+def shown(cell):
     return "".join(
         line for output in cell["outputs"] for line in output.get("data", {}).get("text/plain", [])
     )
@@ -177,11 +460,11 @@ class TestChapter:
 
     def test_the_committed_page_is_not_attempted_yet(self, chapter):
         starters, _ = starters_and_solutions(chapter)
-        assert all(printed(cell).startswith("Not attempted yet") for cell in starters)
+        assert all(shown(cell).startswith("Not attempted yet") for cell in starters)
 
     def test_every_solution_is_checked_on_the_page(self, chapter):
         _, solutions = starters_and_solutions(chapter)
-        right = [name for cell in solutions if printed(cell).startswith("✓") for name in called(cell)]
+        right = [name for cell in solutions if shown(cell).startswith("✓") for name in called(cell)]
         assert sorted(right) == sorted(e.name for e in EXERCISES if word(e) == chapter.word)
 
 
@@ -271,7 +554,7 @@ def test_what_cannot_be_looked_at_is_told():
     assert largest(lambda S: S).kind is Kind.RIGHT
     assert largest(lambda S: "a word").kind is Kind.WRONG_SHAPE
     said = largest(lambda S: "a word").text.replace("\n", " ")
-    assert "you give a str; wanted something like float64 of shape (1, 3)" in said
+    assert "you give one text; wanted something like float64 of shape (1, 3)" in said
     assert "AttributeError: 'str' object has no attribute 'argmax'" in said
 
 

@@ -24,17 +24,24 @@ ALLOWED = {
         "selfattention.formulas",
     },
     "masks.py": {"numpy"},
+    "printed.py": set(),
     "mutants": {
         "numpy",
         "selfattention.formulas",
         "selfattention.implementations",
         "selfattention.mutants",
+        "selfattention.printed",
         "selfattention.trained",  # prices.py puts mutants into the trained model
     },
     "properties": {"numpy", "torch", "selfattention.formulas", "selfattention.masks"},
     "implementations": {"numpy", "selfattention.masks", "selfattention.implementations"},
     "exercises/evidence.py": {"numpy"},
-    "exercises/diagnosis.py": {"numpy", "selfattention.exercises.evidence"},
+    "exercises/diagnosis.py": {
+        "numpy",
+        "selfattention.exercises.evidence",
+        "selfattention.mutants",
+        "selfattention.printed",
+    },
     "exercises": {
         "numpy",
         "torch",  # late, inside the exercise that needs it

@@ -51,6 +51,12 @@ def weights_squared(A, V, rounds):
 
 
 @spread_after.mistake
+def entries_to_the_power(A, V, rounds):
+    """`**` raises each weight by itself: the rows no longer sum to one. A matrix power is wanted."""
+    return np.ptp(A**rounds @ V, axis=0)
+
+
+@spread_after.mistake
 def one_round_short(A, V, rounds):
     """A round is missing: for one round you take none."""
     return np.ptp(_rounds_later(A, V, max(rounds - 1, 0)), axis=0)
@@ -291,7 +297,7 @@ def sums_and_promises(few, a, V):
     """The output and the sum of the weights; how many are negative, and how many keys too many."""
     few = np.asarray(few, dtype=float)
     too_many = max(0, (np.abs(few) > 1e-9).sum() - V.shape[1] - 1)
-    return np.append(few @ V, few.sum()), np.array([(few < -1e-9).sum(), too_many])
+    return np.append(few @ V, few.sum(-1, keepdims=True), axis=-1), np.array([(few < -1e-9).sum(), too_many])
 
 
 def broken_promise(trial):

@@ -22,7 +22,9 @@ import linecache
 import textwrap
 import traceback
 from enum import Enum
-from inspect import getdoc, isclass, isfunction, signature
+from functools import cached_property
+from inspect import isclass, isfunction, signature
+from reprlib import repr as short
 
 import numpy as np
 
@@ -30,13 +32,19 @@ from selfattention.exercises.evidence import (
     Trial,
     Unfit,
     agree,
+    briefly,
     describe,
+    digits,
     equal,
     fits,
     inputs,
     numbers,
     parts,
+    plain,
+    told,
 )
+from selfattention.mutants import sentence
+from selfattention.printed import printed
 
 
 class Kind(Enum):
@@ -61,7 +69,7 @@ class Verdict:
         self.mistake = mistake  # the function that the answer equals
 
     def __repr__(self):
-        return self.text
+        return printed(self.text)
 
 
 def exercise(*, worth_trying, cases=((),), evidence=numbers, seen_as=None, rtol=1e-6):
@@ -88,6 +96,7 @@ class Exercise:
         self.seen_as = seen_as
         self.rtol = rtol
         self.mistakes = {}  # function -> its evidence
+        self.known = {}  # function -> its trials
         self.found = None
 
     def mistake(self, function):
@@ -108,42 +117,62 @@ class Exercise:
         self.found = function
         return function
 
+    @np.errstate(all="ignore")  # the reader's own runs still warn; a verdict must not stop at a NaN
     def __call__(self, answer):
         """The verdict on an answer: a function, or the value where a value was asked for."""
         if untouched(answer):
             return Verdict(Kind.NOT_ATTEMPTED, "Not attempted yet.")
         if self.arguments and not callable(answer):
             wanted = f"wanted a function of {', '.join(self.arguments)}"
-            return Verdict(Kind.WRONG_SHAPE, f"✗ You gave {type(answer).__name__} {answer!r}; {wanted}.")
+            return Verdict(Kind.WRONG_SHAPE, f"✗ You gave {type(answer).__name__} {short(answer)}; {wanted}.")
         trials = self.trials(answer if callable(answer) else lambda: answer)
         return next(verdict for step in STEPS if (verdict := step(self, trials)))
 
     def trials(self, function):
         """What a function makes of every case, beside what is wanted."""
-        return [self._trial(function, case) for case in self.cases]
+        return [self._trial(function, *case) for case in zip(self.cases, self.wanted, strict=True)]
 
-    def _trial(self, function, case):
-        passed = copy.deepcopy(case)
-        result, given = self._outcome(function, passed)
-        modified = tuple(name for name in case if _differs(case[name], passed[name]))
-        _, wanted = self._outcome(self.solution, copy.deepcopy(case))
+    def trials_of_a_known(self, function):
+        """Those of a mistake, which are always the same."""
+        if function not in self.known:
+            self.known[function] = self.trials(function)
+        return self.known[function]
+
+    @cached_property
+    def wanted(self):
+        """What the solution returns in every case, and its parts."""
+        return [self._solved(case) for case in self.cases]
+
+    def _solved(self, case):
+        right, wanted = self._outcome(self.solution, copy.deepcopy(case))
         if not isinstance(wanted, tuple):  # a library that the solution needs is missing, say
             raise getattr(wanted, "error", wanted)
+        for part in wanted:  # verdicts share it
+            part.flags.writeable = False
+        return right, wanted
+
+    def _trial(self, function, case, solved=None):
+        right, wanted = solved or self._solved(case)
+        passed = copy.deepcopy(case)
+        result, given = self._outcome(function, passed, right, wanted)
+        modified = tuple(name for name in case if _differs(case[name], passed[name]))
         return Trial(case, result, given, wanted, modified)
 
-    def _outcome(self, function, case):
+    @np.errstate(all="ignore")  # an overflow on the way is judged by what it leads to
+    def _outcome(self, function, case, like=None, wanted=()):
         """What the function returns, and its parts as they are looked at; or what went wrong."""
-        # An overflow on the way is judged by what it leads to; the reader's own runs still warn.
-        with np.errstate(all="ignore"):
-            try:
-                result = function(*case.values())
-            except Exception as error:
-                return None, error
-            try:
-                seen = result if self.seen_as is None else self.seen_as(result, *case.values())
-                return result, parts(seen)
-            except Exception as error:
-                return result, Unfit(result, error)
+        try:
+            result = function(*case.values())
+        except (Exception, SystemExit) as error:
+            return None, error
+        try:
+            result = plain(result, like)
+            if self.seen_as is not None:
+                return result, parts(self.seen_as(result, *case.values()), wanted)
+            given = parts(result, wanted)
+            return result, given if self.arguments else _in_any_precision(given, wanted)
+        except Exception as error:
+            return result, Unfit(result, error)
 
     def right(self, trial):
         return equal(trial.given, trial.wanted, self.rtol)
@@ -151,6 +180,13 @@ class Exercise:
     def failing(self, trials):
         """The smallest input on which the answer is wrong."""
         return min((trial for trial in trials if not self.right(trial)), key=lambda trial: trial.size)
+
+
+def _in_any_precision(given, wanted):
+    """Floats of a value that was asked for: nobody said in which format."""
+    if [part.dtype.kind for part in given] != ["f"] * len(wanted):
+        return given
+    return tuple(part.astype(whole.dtype) for part, whole in zip(given, wanted, strict=True))
 
 
 def _differs(before, after):
@@ -182,7 +218,7 @@ def not_attempted(exercise, trials):
 
 
 def _same_outcomes(exercise, trials, function):
-    others = exercise.trials(function)
+    others = exercise.trials_of_a_known(function)
     pairs = zip(trials, others, strict=True)
     return all(equal(trial.given, other.given, exercise.rtol) for trial, other in pairs)
 
@@ -214,13 +250,16 @@ def unknown_word(exercise, trials):
         return None
     if {array.dtype.kind for array in (*trial.given, *trial.wanted)} != {"U"}:
         return None
-    answers = [trial.wanted, *(exercise.trials(function)[0].given for function in exercise.mistakes)]
+    answers = [
+        trial.wanted,
+        *(exercise.trials_of_a_known(function)[0].given for function in exercise.mistakes),
+    ]
     words = sorted({str(word) for (array,) in answers for word in array.flat})
     strange = [str(word) for word in trial.given[0].flat if word not in words]
     if not strange:
         return None
     return Verdict(
-        Kind.WRONG_SHAPE, f"✗ “{strange[0]}” is none of the words: {', '.join(words)}.", trial=trial
+        Kind.WRONG_SHAPE, f"✗ “{strange[0][:40]}” is none of the words: {', '.join(words)}.", trial=trial
     )
 
 
@@ -235,7 +274,7 @@ def named_mistake(exercise, trials):
 
 def _shares_the_error(exercise, trials, function):
     """Of several values at once, those that the mistake gets wrong, the answer gets wrong likewise."""
-    (trial, *_), (other, *_) = trials, exercise.trials(function)
+    (trial, *_), (other, *_) = trials, exercise.trials_of_a_known(function)
     alike = [isinstance(v, tuple) and fits(v, trial.wanted) for v in (trial.given, other.given)]
     if exercise.arguments or not all(alike):
         return False
@@ -244,15 +283,10 @@ def _shares_the_error(exercise, trials, function):
     return all(same[there].all() for same, there in zip(shared, felt, strict=True))
 
 
-def sentence(function):
-    """The mistake, as its docstring's first line says it; a mutant's says the chapter, too."""
-    return getdoc(function).splitlines()[0].split(". Chapter")[0].rstrip(".")
-
-
 def raised(exercise, trials):
     for trial in trials:
-        if isinstance(trial.given, Exception):
-            what = f"✗ {type(trial.given).__name__}: {trial.given}"
+        if isinstance(trial.given, BaseException):
+            what = f"✗ {briefly(trial.given)}"
             at = f", for {inputs(trial)}" if trial.inputs else ""
             return Verdict(Kind.ERROR, what, f"{_where(trial.given)}{at}.", trial=trial)
     return None
@@ -270,21 +304,37 @@ def _where(error):
 
 def wrong_shape(exercise, trials):
     for trial in trials:
-        at = f"For {inputs(trial)} you" if trial.inputs else "You"
         if isinstance(trial.given, Unfit):
-            wanted = describe(parts(exercise.solution(*copy.deepcopy(trial.inputs).values())))
-            said = f"{at} give {trial.given.what}; wanted something like {wanted}."
-            why = f"Looking at it stopped with {trial.given}."
-            return Verdict(Kind.WRONG_SHAPE, "✗ Wrong shape or type.", said, why, trial=trial)
+            why = f"Looking at it stopped with {str(trial.given).rstrip('.')}."
+            return Verdict(
+                Kind.WRONG_SHAPE,
+                "✗ Wrong shape or type.",
+                _came_and_wanted(exercise, trial),
+                why,
+                trial=trial,
+            )
         if not fits(trial.given, trial.wanted):
-            said = f"{at} give {describe(trial.given)}; wanted {describe(trial.wanted)}."
+            said = _came_and_wanted(exercise, trial)
             return Verdict(Kind.WRONG_SHAPE, "✗ Wrong shape or dtype.", said, trial=trial)
     return None
 
 
+def _came_and_wanted(exercise, trial):
+    """Both by their shapes: as they were returned, unless it is how they are looked at that differs."""
+    solution = parts(exercise.solution(*copy.deepcopy(trial.inputs).values()))
+    came, wanted = told(trial.result), describe(solution)
+    if isinstance(trial.given, tuple) and (exercise.seen_as is None or came == wanted):
+        came, wanted = describe(trial.given), describe(trial.wanted)
+    like = "" if exercise.seen_as is None else "something like "
+    return f"{f'For {inputs(trial)} you' if trial.inputs else 'You'} give {came}; wanted {like}{wanted}."
+
+
 def unknown_mistake(exercise, trials):
     trial = exercise.failing(trials)
+    right = min(min(map(digits, trial.given, trial.wanted)) for trial in trials)
     first = "✗ Not right, and none of the mistakes that we know."
+    if right >= 2:
+        first = f"✗ Right to {right} digits, and more are wanted. Was something rounded?"
     return Verdict(Kind.UNKNOWN_MISTAKE, first, exercise.evidence(trial), trial=trial)
 
 

@@ -139,6 +139,13 @@ def last_axis_for_the_width(Q, K, V):
 
 
 @column_attention.mistake
+def number_of_queries_for_the_width(Q, K, V):
+    """Divided by the root of Q's last axis: in columns that is the number of queries, not d_k."""
+    E = np.exp(K.T @ Q / Q.shape[1] ** 0.5)
+    return V @ (E / E.sum(axis=0))
+
+
+@column_attention.mistake
 def columns_not_scaled(Q, K, V):
     """Not divided by √d_k."""
     E = np.exp(K.T @ Q)
@@ -196,6 +203,13 @@ def suspicious(Q, K, V):
 suspicious_attention.mistake(softmax_over_the_queries)
 suspicious_attention.mistake(scale_by_the_number_of_keys)
 suspicious_attention.mistake(no_scale)
+
+
+@suspicious_attention.mistake
+def scaled_by_the_number_of_queries(Q, K, V):
+    """Scores divided by √n: the number of queries, where the width of the keys belongs."""
+    E = _exponentials(Q, K, len(Q))
+    return E / E.sum(axis=1, keepdims=True) @ V
 
 
 def _exponentials(Q, K, width):

@@ -106,6 +106,15 @@ def counted_from_one(X, W_Q, W_K, W_V, W_O, h, i):
 
 
 @without_head.mistake
+def slice_before_the_first(X, W_Q, W_K, W_V, W_O, h, i):
+    """The slice is that of head i − 1: heads are counted from zero, and for the first it is empty."""
+    d_v = len(W_O) // h
+    silenced = W_O.copy()
+    silenced[(i - 1) * d_v : i * d_v] = 0
+    return multi_head_attention(X, W_Q, W_K, W_V, silenced, h)
+
+
+@without_head.mistake
 def one_row_of_W_O(X, W_Q, W_K, W_V, W_O, h, i):
     """One row of W_O is zero, row i; a head has d_v of them."""
     rows = np.arange(len(W_O)) == i
@@ -131,6 +140,19 @@ def columns_of_W_O(X, W_Q, W_K, W_V, W_O, h, i):
     """Columns of W_O are zero: that silences features of the output, for all heads."""
     d_v = len(W_O) // h
     columns = np.arange(W_O.shape[1]) // d_v == i
+    return multi_head_attention(X, W_Q, W_K, W_V, np.where(columns, 0, W_O), h)
+
+
+@without_head.mistake
+def one_column_of_W_O(X, W_Q, W_K, W_V, W_O, h, i):
+    """One column of W_O is zero: that silences feature i of the output, for all heads."""
+    return multi_head_attention(X, W_Q, W_K, W_V, np.where(np.arange(W_O.shape[1]) == i, 0, W_O), h)
+
+
+@without_head.mistake
+def columns_shared_out(X, W_Q, W_K, W_V, W_O, h, i):
+    """The columns of W_O are shared out among the heads; it is the rows that belong to them."""
+    columns = np.arange(W_O.shape[1]) // (W_O.shape[1] // h) == i
     return multi_head_attention(X, W_Q, W_K, W_V, np.where(columns, 0, W_O), h)
 
 

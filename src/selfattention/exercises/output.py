@@ -3,7 +3,7 @@
 import numpy as np
 
 from selfattention.exercises.diagnosis import exercise
-from selfattention.exercises.evidence import fits, numbers, show
+from selfattention.exercises.evidence import fits, numbers, show, told_apart
 
 
 def matrix_that_does_so(trial):
@@ -64,9 +64,10 @@ def two_biases(trial):
     b_V, W_O, b_O = trial.inputs.values()
     if not isinstance(trial.given, tuple) or not fits(trial.given, trial.wanted):
         return numbers(trial)
+    yours, wanted = told_apart(trial.given[0], trial.wanted[0])
     return (
         f"With b_V = {show(b_V)} and b_O = {show(b_O)}, b_V leaves the layer as {show(b_V @ W_O)}. You give "
-        f"{show(trial.given[0])}; wanted {show(trial.wanted[0])}."
+        f"{yours}; wanted {wanted}."
     )
 
 

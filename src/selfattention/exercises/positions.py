@@ -204,7 +204,10 @@ def favourite_distance(vectors):
 
 
 def weight_of_the_one_before(trial):
-    A = softmax(np.where(causal.tile(range(50), range(50)), _scores(trial.result), -np.inf))
+    S = _scores(trial.result)
+    if not np.isfinite(S).all():
+        return "Your scores are not all finite: too long a query is no colder, it overflows."
+    A = softmax(np.where(causal.tile(range(50), range(50)), S, -np.inf))
     before = np.diagonal(A, -1)
     query = before.argmin() + 1
     return (

@@ -3,7 +3,7 @@
 import numpy as np
 
 from selfattention.exercises.diagnosis import exercise
-from selfattention.exercises.evidence import numbers, show
+from selfattention.exercises.evidence import numbers, show, told_apart
 from selfattention.formulas import dot_scores
 
 # "it" at "cat", "cat" at "naps", "naps" at "it", and the same the other way round, all scores negative.
@@ -156,6 +156,8 @@ def widths(trial):
     if not isinstance(trial.given, tuple):
         return numbers(trial)
     given, wanted = ([part.shape for part in parts] for parts in (trial.given, trial.wanted))
+    if given == wanted:
+        return numbers(trial)
     return f"With d_k = {trial.inputs['d_k']} your parts have shapes {given}; wanted {wanted}."
 
 
@@ -210,6 +212,19 @@ def values_in_the_middle(tokens, wide, d_k):
 
 
 @three_views.mistake
+def keys_first(tokens, wide, d_k):
+    """The right cuts, but the keys come first in your answer: the order is queries, keys, values."""
+    Q, K, V = three_views.solution(tokens, wide, d_k)
+    return K, Q, V
+
+
+@three_views.mistake
+def values_first(tokens, wide, d_k):
+    """The right cuts, but the values come first in your answer: the order is queries, keys, values."""
+    return three_views.solution(tokens, wide, d_k)[::-1]
+
+
+@three_views.mistake
 def tokens_cut(tokens, wide, d_k):
     """The cut goes between tokens: axis 0 counts those, the views lie side by side along axis 1."""
     return np.split(tokens @ wide, [d_k, 2 * d_k], axis=0)
@@ -222,7 +237,8 @@ def lengths_of_the_rows(trial):
     if np.allclose(given, wanted):
         return numbers(trial)
     row = np.abs(given - wanted).argmax()
-    return f"Your row {row} has length {show(given[row])}; it was {show(wanted[row])}, and turning keeps it."
+    yours, before = told_apart(given[row], wanted[row])
+    return f"Your row {row} has length {yours}; it was {before}, and turning keeps it."
 
 
 @exercise(

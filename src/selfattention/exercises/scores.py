@@ -3,7 +3,7 @@
 import numpy as np
 
 from selfattention.exercises.diagnosis import exercise
-from selfattention.exercises.evidence import inputs, show
+from selfattention.exercises.evidence import inputs, show, told_apart
 from selfattention.formulas import additive_scores, dot_scores, softmax
 
 
@@ -106,10 +106,8 @@ def weights(longer, Q, K, tau):
 def weights_far_apart(trial):
     (given,), (wanted,) = trial.given, trial.wanted
     i, j = np.unravel_index(np.abs(given - wanted).argmax(), wanted.shape)
-    return (
-        f"For {inputs(trial)}, query {i} gives key {j} a weight of {show(given[i, j])}; "
-        f"wanted {show(wanted[i, j])}."
-    )
+    yours, right = told_apart(given[i, j], wanted[i, j])
+    return f"For {inputs(trial)}, query {i} gives key {j} a weight of {yours}; wanted {right}."
 
 
 def _queries_and_keys(n, m, d):

@@ -28,8 +28,20 @@ def weight_of_the_second_key(lead):
 
 @two_key_weight.mistake
 def exponential_divided_by_itself(lead):
-    """The right formula, but not for every lead: with exp(lead) above and below, a large one gives nan."""
+    """The right formula, but it overflows: exp(1000) is infinite, and infinite over infinite is nan."""
     return np.exp(lead) / (np.exp(lead) + 1)
+
+
+@two_key_weight.mistake
+def lead_for_both_scores(lead):
+    """With lead and −lead for the two scores, the first key leads by twice as much."""
+    return 1 / (1 + np.exp(-2 * lead))
+
+
+@two_key_weight.mistake
+def both_scores_overflow(lead):
+    """Two mistakes: lead and −lead are 2 · lead apart, and exp(1000) is infinite."""
+    return np.exp(lead) / (np.exp(lead) + np.exp(-lead))
 
 
 @two_key_weight.mistake
@@ -170,7 +182,7 @@ def unmasking_test(suspect):
 
 @unmasking_test.mistake_shown_by(who_passes)
 def everybody_passes(suspect):
-    """Nobody is unmasked: on your input both axes give weights that pass your test."""
+    """Your test lets a softmax over the queries pass, whatever else it unmasks: the axis is asked for."""
     angles = np.arange(4) * np.pi / 2
     X = np.stack([np.cos(angles), np.sin(angles)], axis=1)
     return np.allclose(suspect(X @ X.T).sum(1), 1)

@@ -6,9 +6,22 @@ say it. To add a mutant, add a function; `kill_matrix` finds it, and a test fail
 `selfattention.properties` tells it from the right one.
 """
 
+import ast
 from dataclasses import dataclass
 from importlib import import_module
-from inspect import getdoc, getmembers, isfunction
+from inspect import getdoc, getmembers, getsource, isfunction
+from textwrap import dedent
+
+
+def headline(function):
+    """The first line of a docstring, read from the source where `python -OO` has stripped it."""
+    said = getdoc(function) or ast.get_docstring(ast.parse(dedent(getsource(function))).body[0])
+    return said.splitlines()[0]
+
+
+def sentence(function):
+    """The mistake, as its docstring's first line says it, without its chapter."""
+    return headline(function).split(". Chapter")[0].rstrip(".")
 
 
 @dataclass(frozen=True)
@@ -20,13 +33,13 @@ class Mutant:
 
     @property
     def name(self):
-        """The mistake, as the docstring's first line says it, without its chapter."""
-        return getdoc(self.function).splitlines()[0].split(". Chapter")[0].rstrip(".")
+        """The mistake, as a reader would say it."""
+        return sentence(self.function)
 
     @property
     def source(self):
         """Where the course meets it, the chapter and, where there is one, the pitfall's number."""
-        return "Chapter" + getdoc(self.function).splitlines()[0].split(". Chapter", 1)[1].rstrip(".")
+        return "Chapter" + headline(self.function).split(". Chapter", 1)[1].rstrip(".")
 
 
 # The right function of each target: module and name.

@@ -6,6 +6,7 @@ python -m selfattention.mutants.kill_matrix
 import numpy as np
 
 from selfattention.mutants import RIGHT, mutants, properties, right
+from selfattention.printed import printed
 
 
 def holds(candidate, prove):
@@ -42,7 +43,7 @@ def table(target):
 def main():
     counts = []
     for target in RIGHT:
-        print(table(target))
+        print(printed(table(target)))
         counts.append(kill_matrix(target).any(1))
     killed = np.concatenate(counts)
     print(f"\n{killed.sum()} of {len(killed)} mutants are killed")

@@ -10,12 +10,12 @@ Q, K, V = (_rng.normal(size=(2, *shape)) for shape in [(5, 3), (7, 3), (7, 2)])
 
 def shape(attention):
     """One row per query, as wide as the values."""
-    assert attention(Q, K, V).shape == (2, 5, 2)
+    np.testing.assert_(attention(Q, K, V).shape == (2, 5, 2))
 
 
 def finite(attention):
     """Queries ten thousand times as long give numbers, not NaN."""
-    assert np.isfinite(attention(1e4 * Q, K, V)).all()
+    np.testing.assert_(np.isfinite(attention(1e4 * Q, K, V)).all())
 
 
 def constant_values(attention):
@@ -31,8 +31,8 @@ def weights_sum_to_one(attention):
 def convex_hull(attention):
     """No output lies outside the box of the values."""
     O = attention(Q, K, V)
-    assert (O <= V.max(-2, keepdims=True) + 1e-12).all()
-    assert (O >= V.min(-2, keepdims=True) - 1e-12).all()
+    np.testing.assert_((O <= V.max(-2, keepdims=True) + 1e-12).all())
+    np.testing.assert_((O >= V.min(-2, keepdims=True) - 1e-12).all())
 
 
 def queries_permuted(attention):

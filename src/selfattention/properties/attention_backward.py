@@ -11,7 +11,7 @@ SQUARE = list(_rng.normal(size=(4, 2, 4, 4)))
 
 def shapes(function):
     """Each gradient has the shape of its array."""
-    assert [g.shape for g in function(dO, Q, K, V)] == [x.shape for x in (Q, K, V)]
+    np.testing.assert_([g.shape for g in function(dO, Q, K, V)] == [x.shape for x in (Q, K, V)])
 
 
 def equal_values_have_no_pull(function):

@@ -13,7 +13,7 @@ SQUARE = list(_rng.normal(size=(3, 2, 6, 6)))
 
 def shape(function):
     """One row per query, as wide as the values."""
-    assert function(Q, K, V, VISIBLE).shape == (2, 5, 2)
+    np.testing.assert_(function(Q, K, V, VISIBLE).shape == (2, 5, 2))
 
 
 def nothing_hidden(function):

@@ -19,7 +19,7 @@ def _same(a, b):
 
 def shape(merge):
     """A state has the shapes of a state."""
-    assert [x.shape for x in merge(*_state(0, 4), *_state(4, 9))] == [(2, 5), (2, 5), (2, 5, 4)]
+    np.testing.assert_([x.shape for x in merge(*_state(0, 4), *_state(4, 9))] == [(2, 5), (2, 5), (2, 5, 4)])
 
 
 def two_tiles_are_one(merge):

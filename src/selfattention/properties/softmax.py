@@ -7,7 +7,7 @@ S = np.random.default_rng(0).normal(size=(2, 5, 7))
 
 def shape(softmax):
     """Weights have the shape of the scores."""
-    assert softmax(S).shape == S.shape
+    np.testing.assert_(softmax(S).shape == S.shape)
 
 
 def rows_sum_to_one(softmax):
@@ -17,7 +17,7 @@ def rows_sum_to_one(softmax):
 
 def between_zero_and_one(softmax):
     """No weight is negative or above one."""
-    assert ((softmax(S) >= 0) & (softmax(S) <= 1)).all()
+    np.testing.assert_(((softmax(S) >= 0) & (softmax(S) <= 1)).all())
 
 
 def shift(softmax):
@@ -27,7 +27,7 @@ def shift(softmax):
 
 def finite(softmax):
     """Scores of a thousand give weights, not NaN."""
-    assert np.isfinite(softmax(1000 * S)).all()
+    np.testing.assert_(np.isfinite(softmax(1000 * S)).all())
 
 
 def all_equal_scores(softmax):
