@@ -85,7 +85,9 @@ class OutOfRange(ValueError):
     def __init__(self, where, names=(), dtype=_DOUBLE):
         self.where = where
         wider = "" if dtype == _DOUBLE else ", or a wider dtype"
-        super().__init__(f"{', '.join(names)} leave the range of {dtype}: {where}; wanted other numbers{wider}")
+        super().__init__(
+            f"{', '.join(names)} leave the range of {dtype}: {where}; wanted other numbers{wider}"
+        )
 
 
 class NotFinite(OutOfRange):
@@ -122,7 +124,9 @@ def _native(name, array, kind):
         cast = f": {name}.astype(np.float64)" if wanted == "floats" else ""
         longer = " of at most 64 bits" if array.dtype.kind == "f" == letter else ""
         raise TypeError(f"{name} has dtype {array.dtype}; wanted {wanted}{longer}{cast}")
-    return array.astype(array.dtype.newbyteorder("="), copy=False)
+    return np.asarray(array).astype(
+        array.dtype.newbyteorder("="), copy=False
+    )  # a plain array of a file's, too
 
 
 def _check_plain(name, array, wanted):
@@ -141,7 +145,7 @@ def _positions(name, array):
     bad = (array > _FARTHEST) | (array < -_FARTHEST)
     if bad.any():
         raise ValueError(f"{name} holds {array[bad][0]}; wanted whole numbers up to 2**53")
-    return array.astype(np.int64, copy=False)
+    return np.asarray(array).astype(np.int64, copy=False)
 
 
 def _check_finite(name, array, formula):

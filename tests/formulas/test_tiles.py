@@ -243,7 +243,7 @@ def test_tiled_traffic_by_hand():
 
 
 def test_tiled_traffic_wants_a_query():
-    with pytest.raises(ValueError, match="^r is 0; wanted a positive integer$"):
+    with pytest.raises(ValueError, match=r"^r is 0; wanted a positive integer$"):
         tiled_traffic(5, 7, 1, 2, 0)
 
 
