@@ -124,37 +124,40 @@ def _native(name, array, kind):
         cast = f": {name}.astype(np.float64)" if wanted == "floats" else ""
         longer = " of at most 64 bits" if array.dtype.kind == "f" == letter else ""
         raise TypeError(f"{name} has dtype {array.dtype}; wanted {wanted}{longer}{cast}")
-    return np.asarray(array).astype(
-        array.dtype.newbyteorder("="), copy=False
-    )  # a plain array of a file's, too
+    if isinstance(array, np.memmap):
+        array = array.view(np.ndarray)
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
 def _check_plain(name, array, wanted):
-    """A NumPy array and no more: the mask of a masked one, the unit of another, would be lost."""
+    """A NumPy array and no more: the mask of a masked one, the unit of another, would be lost.
+
+    A subclass that is made for the formulas says so, by an attribute `made_for_formulas`.
+    """
+    if type(array) in (np.ndarray, np.memmap) or getattr(type(array), "made_for_formulas", False):
+        return
     if isinstance(array, np.ma.MaskedArray):
         cure = f"its mask would be lost: {name}.filled(…)"
     elif hasattr(array, "detach"):
         cure = f"{name}.detach().cpu().numpy()"
     else:
         cure = f"np.asarray({name})"
-    if type(array) not in (np.ndarray, np.memmap):
-        raise TypeError(f"{name} is a {type(array).__name__}; wanted a NumPy array of {wanted}: {cure}")
+    raise TypeError(f"{name} is a {type(array).__name__}; wanted a NumPy array of {wanted}: {cure}")
 
 
 def _positions(name, array):
     bad = (array > _FARTHEST) | (array < -_FARTHEST)
     if bad.any():
         raise ValueError(f"{name} holds {array[bad][0]}; wanted whole numbers up to 2**53")
-    return np.asarray(array).astype(np.int64, copy=False)
+    return np.asarray(array, dtype=np.int64)
 
 
 def _check_finite(name, array, formula):
-    if array.dtype.kind != "f" or np.isfinite(array).all():
+    if array.dtype.kind != "f":
         return
     may_be_minus_infinity = name.partition("_")[0] in ("S", "c", "L")  # c_1 is a c
-    bad = np.isnan(array) | np.isposinf(array) if may_be_minus_infinity else ~np.isfinite(array)
-    if bad.any():
-        where = _first(bad)
+    where = _not_finite(array, may_be_minus_infinity)
+    if where is not None:
         finite = "finite numbers or −inf" if may_be_minus_infinity else "finite numbers"
         raise NotFinite(
             f"{formula.__name__} is given {array[where]} at {where}",
@@ -162,7 +165,12 @@ def _check_finite(name, array, formula):
         )
 
 
-def _first(bad):
+def _not_finite(array, may_be_minus_infinity):
+    """Where the first NaN or infinity stands, or None; where all is well, no array is made to find out."""
+    lowest, highest = array.min(initial=0), array.max(initial=0)  # NaN, where there is one
+    if highest < np.inf and (may_be_minus_infinity or lowest > -np.inf):
+        return None
+    bad = np.isnan(array) | np.isposinf(array) if may_be_minus_infinity else ~np.isfinite(array)
     return tuple(int(i) for i in np.argwhere(bad)[0])
 
 
@@ -190,12 +198,12 @@ def _answer(value, kind, dtype, formula, place):
     """The value, as float16 where that is what came; finite, unless the formula may give −inf here."""
     came = np.asarray(value)
     assert isinstance(came, kind), f"{formula.__name__} gave {came.shape}, not ({_axes(kind)})"
+    may_be_minus_infinity = getattr(formula, "minus_infinity_at", None) == place
     answer = value.astype(dtype) if dtype == np.float16 and came.dtype.kind == "f" else value
-    bad = ~np.isfinite(answer)
-    if getattr(formula, "minus_infinity_at", None) == place:
-        bad &= ~np.isneginf(came)  # not what becomes −inf in float16
-    if bad.any():
-        where = _first(bad)
+    where = _not_finite(came, may_be_minus_infinity)
+    if where is None and answer is not value:  # what is finite in float32 need not be so in float16
+        where = _not_finite(np.where(np.isneginf(came), 0, answer), False)
+    if where is not None:
         raise OutOfRange(f"{formula.__name__} gives {came[where]} at {where}")
     return answer
 
