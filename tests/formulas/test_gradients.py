@@ -347,3 +347,11 @@ def test_central_difference_best_step(dtype):
 def test_central_difference_refuses_a_step_that_is_none(step):
     with pytest.raises(ValueError, match=r"^step is .*; wanted a positive number"):
         central_difference(np.sum, np.ones(3), step)
+
+
+def test_central_difference_refuses_a_step_that_one_entry_swallows():
+    """Beside 1 a step of 1e-10 is seen, beside 10⁹ it is not."""
+    assert central_difference(lambda X: X[0], np.array([1.0, 1.0]), 1e-10).tolist() == [1, 0]
+    message = "^step is 1e-10; wanted a positive number, and not too small beside X$"
+    with pytest.raises(ValueError, match=message):
+        central_difference(np.sum, np.array([1.0, 1e9]), 1e-10)

@@ -179,7 +179,7 @@ def test_multi_head_parameters_counts_the_arrays(bias):
 
 
 def test_multi_head_parameters_refuses_a_width_that_h_does_not_divide():
-    with pytest.raises(ValueError, match=r"^h is 3; wanted a divisor of d_model = 13, or d_k and d_v given"):
+    with pytest.raises(ValueError, match=r"^h is 3; wanted a divisor of d_model = 13, or d_k and d_v given$"):
         multi_head_parameters(13, 3, bias=True)
 
 
@@ -203,6 +203,21 @@ def test_transformer_parameters_counts_pytorchs_layers():
     assert 5 * counted == transformer_parameters(0, N=5, d_model=12, d_ff=7, h=3) + 5 * 3 * 4 * 12
 
 
+def test_multi_head_parameters_of_width_one_by_hand():
+    """Four numbers, and a bias for each; d_k = 1 is no d_k left out: 6 · (2 + 3) + 3 · 6 of width 6."""
+    assert multi_head_parameters(1, 1, bias=False) == 4
+    assert multi_head_parameters(1, 1, bias=True) == 8
+    assert multi_head_parameters(6, 1, d_k=1, d_v=3, bias=False) == 48
+    assert multi_head_parameters(6, 1, d_k=1, bias=False) == 6 * (2 + 6) + 6 * 6
+    assert multi_head_parameters(6, 1, d_v=1, bias=False) == 6 * (12 + 1) + 6
+
+
+def test_transformer_parameters_by_hand():
+    """Width 1: three attentions of 4, two nets of 1 + 1 + 1 + 1, five norms of 2, times two layers."""
+    assert transformer_parameters(3, N=2, d_model=1, d_ff=1, h=1) == 3 + 2 * (12 + 8 + 10)
+    assert transformer_parameters(0, N=0, d_model=1, d_ff=1, h=1) == 0
+
+
 def test_transformer_parameters_of_the_base_model():
     """With the vocabulary of the paper's text, 37,000: 63.0 million where the table prints 65."""
     assert transformer_parameters(37_000) == 63_045_632
@@ -210,7 +225,7 @@ def test_transformer_parameters_of_the_base_model():
 
 
 def test_transformer_parameters_refuses_a_width_that_h_does_not_divide():
-    with pytest.raises(ValueError, match=r"^h is 7; wanted a divisor of d_model = 512"):
+    with pytest.raises(ValueError, match=r"^h is 7; wanted a divisor of d_model = 512$"):
         transformer_parameters(37_000, h=7)
 
 
@@ -261,7 +276,7 @@ def test_head_for_weights_refuses_a_width_out_of_range(shape):
 
 
 def test_head_for_weights_refuses_zeros():
-    with pytest.raises(ValueError, match=r"^A holds 0.0; wanted positive weights"):
+    with pytest.raises(ValueError, match=r"^A holds 0.0; wanted positive weights, as every softmax gives$"):
         head_for_weights(np.eye(5), 2)
 
 

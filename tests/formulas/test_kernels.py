@@ -138,6 +138,27 @@ def test_kernels_ladder_large_scores_and_matrices_on_their_sides(rng):
 
 
 @needs_kernels
+def test_kernels_ladder_refuses_shapes_that_it_would_misread(rng):
+    import torch
+
+    from selfattention import kernels
+
+    Q, narrow, short = (torch.ones(shape) for shape in [(5, 16), (5, 8), (3, 16)])
+    for call, message in {
+        lambda: kernels.one_tile_attention(Q, narrow, Q): r"^K has shape \(5, 8\); wanted \(5, 16\)$",
+        lambda: kernels.one_tile_attention(Q, Q, short): r"^V has shape \(3, 16\); wanted \(5, 16\)$",
+        lambda: kernels.causal_attention(Q, short, short): r"^K has shape \(3, 16\); wanted \(5, 16\)$",
+        lambda: kernels.causal_attention(Q, Q, narrow): r"^V has shape \(5, 8\); wanted \(5, 16\)$",
+        lambda: kernels.causal_backward(short, Q, Q, Q): r"^dO has shape \(3, 16\); wanted \(5, 16\)$",
+        lambda: kernels.causal_attention(narrow, narrow, narrow): "^Q has width 8; wanted a power of two",
+        lambda: kernels.one_tile_attention(*torch.ones(3, 5, 24)): "^Q has width 24; wanted a power of two",
+    }.items():
+        with pytest.raises(ValueError, match=message):
+            call()
+    kernels.one_tile_attention(Q, short, short)
+
+
+@needs_kernels
 @pytest.mark.parametrize(("n", "m"), [(1, 1), (5, 7), (11, 16)])
 def test_kernels_ladder_log_sum_exp(n, m, rng):
     """No rung, but the solution of an exercise: at ragged lengths, and with a row that is empty."""

@@ -133,6 +133,13 @@ def test_finish_state_by_hand():
     np.testing.assert_allclose([O[0, 0], L[0]], [2, np.log(8)])
 
 
+@pytest.mark.parametrize("Z", [1.0, 0.5])
+def test_finish_state_of_a_small_sum(Z):
+    """One key seen is Z = 1; relative to another c than the largest score, less. O = 3 / Z, L = 7 + ln Z."""
+    O, L = finish_state(np.array([7.0]), np.array([Z]), np.array([[3.0]]))
+    np.testing.assert_allclose([O[0, 0], L[0]], [3 / Z, 7 + np.log(Z)])
+
+
 def test_finish_state_of_nothing():
     O, L = finish_state(*EMPTY)
     assert (O == 0).all()

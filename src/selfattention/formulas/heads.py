@@ -46,7 +46,6 @@ def concat_heads(H: Heads) -> Joined:
 
 
 @checked
-@scalars(h=whole(1))
 def multi_head_attention(
     X: Tokens,
     W_Q: AllQueryWeights,
@@ -102,14 +101,7 @@ def attention_flops(n: int, m: int, d_k: int, d_v: int) -> int:
     return 2 * n * m * d_k + 2 * n * m * d_v
 
 
-@scalars(
-    vocabulary=whole(0),
-    N=whole(0),
-    d_model=whole(1),
-    d_ff=whole(1),
-    h=whole(1),
-    d_k=or_none(whole(1)),
-)
+@scalars(vocabulary=whole(0), N=whole(0), d_model=whole(1), d_ff=whole(1), h=whole(1))
 def transformer_parameters(
     vocabulary: int, *, N: int = 6, d_model: int = 512, d_ff: int = 2048, h: int = 8, d_k: int | None = None
 ) -> int:

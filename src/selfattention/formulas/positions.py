@@ -33,7 +33,7 @@ def frequencies(d: int, *, base: float = 10_000.0) -> Frequencies:
 
 
 @checked
-@scalars(n=whole(0), d_model=even, base=positive)
+@scalars(n=whole(0), d_model=even)
 def sinusoids(n: int, d_model: int, *, base: float = 10_000.0) -> Table:
     """Eq. sinusoids:  P_i,2c = sin(i θ_c),  P_i,2c+1 = cos(i θ_c).
 
@@ -47,7 +47,7 @@ def sinusoids(n: int, d_model: int, *, base: float = 10_000.0) -> Table:
 
 
 @checked
-@scalars(k=position, d=even, base=positive)
+@scalars(k=position)
 def rotation(k: int, d: int, *, base: float = 10_000.0) -> Rotation:
     """Eq. rotation:  R_k has blocks [[cos kθ_c, sin kθ_c], [−sin kθ_c, cos kθ_c]].
 
@@ -64,7 +64,6 @@ def rotation(k: int, d: int, *, base: float = 10_000.0) -> Rotation:
 
 
 @checked
-@scalars(base=positive)
 def rotary(
     Q: Queries,
     positions: QueryPositions,
@@ -86,7 +85,6 @@ def rotary(
 
 
 @checked
-@scalars(base=positive)
 def rotary_halves(
     Q: Queries,
     positions: QueryPositions,
@@ -128,7 +126,6 @@ def alibi_slopes(h: int) -> Slopes:
 
 
 @checked
-@scalars(h=whole(1))
 def alibi(i: QueryPositions, j: KeyPositions, h: int) -> Bias:
     """Eq. alibi:  B_tij = −μ_t abs(i − j),  μ as in Eq. alibi-slopes.
 

@@ -42,7 +42,7 @@ def cosine_scores(Q: Queries, K: Keys) -> Scores:
 
 def _directions(name, rows):
     """The rows divided by their lengths."""
-    largest = np.abs(rows).max(-1, keepdims=True, initial=0)
+    largest = np.abs(rows).max(-1, keepdims=True)
     if not largest.all():
         where = tuple(int(i) for i in np.argwhere(largest == 0)[0][:-1])
         raise ValueError(f"{name} is all zeros at {where}; wanted vectors that have a direction")
@@ -93,7 +93,6 @@ def gaussian_scores(Q: Queries, K: Keys, *, tau: float) -> Scores:
 
 
 @checked
-@scalars(tau=positive)
 def nadaraya_watson(Q: Queries, K: Keys, V: Values, *, tau: float) -> Outputs:
     """Eq. nadaraya-watson:  O = softmax(S) V,  S_ij = −‖q_i − k_j‖² / (2τ).
 
@@ -106,7 +105,6 @@ def nadaraya_watson(Q: Queries, K: Keys, V: Values, *, tau: float) -> Outputs:
 
 
 @checked
-@scalars(tau=positive)
 def leave_one_out(K: Keys, V: Values, *, tau: float) -> Values:
     """Eq. leave-one-out:  O = softmax(S) V,  S_ij = −‖k_i − k_j‖² / (2τ),  S_ii = −∞.
 

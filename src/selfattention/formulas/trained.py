@@ -90,7 +90,6 @@ def feed_forward(X: Tokens, W_1: WidenWeights, W_2: NarrowWeights) -> Tokens:
 
 
 @checked
-@scalars(h=whole(1))
 def attend_by_head(Q: WideQueries, K: WideKeys, V: WideValues, h: int) -> tuple[WideOutputs, HeadWeights]:
     """Eq. attend-by-head:  O = Concat(A^(1)V^(1) … A^(h)V^(h)),  A^(i) = softmax(Q^(i)K^(i)ᵀ/√d_k).
 
@@ -135,7 +134,7 @@ def encoder_layer(
 
 
 @checked
-@scalars(h=whole(1), depth=whole(1))
+@scalars(depth=whole(1))
 def encoder(
     E: Embeddings,
     g_E: EmbeddingGain,
