@@ -47,7 +47,7 @@ def sinusoids(n: int, d_model: int, *, base: float = 10_000.0) -> Table:
 
 
 @checked
-@scalars(k=position)
+@scalars(k=position, d=even)
 def rotation(k: int, d: int, *, base: float = 10_000.0) -> Rotation:
     """Eq. rotation:  R_k has blocks [[cos kθ_c, sin kθ_c], [−sin kθ_c, cos kθ_c]].
 
