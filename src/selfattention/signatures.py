@@ -41,18 +41,8 @@ def checked(formula):
     @wraps(formula)
     def call(*args, **kwargs):
         given = form.bind(*args, **kwargs)
-        arrays, axes_so_far = {}, []
         with jaxtyped("context"), np.errstate(all="ignore"):  # n, m, d_k … keep their values in here
-            for name in reading_order:
-                if name == "memory" and given.arguments.get(name) is None:
-                    arrays[name] = arrays["X"]
-                else:
-                    arrays[name] = given.arguments[name] = _native(name, given.arguments[name], kinds[name])
-                _check_finite(name, arrays[name], formula)
-                _check_axes(name, arrays[name], kinds[name], axes_so_far)
-                axes_so_far.append(f"{name} ({_axes(kinds[name])}) is {arrays[name].shape}")
-            dtype = _common_dtype(arrays.values())
-            given.arguments.update(_widened(given.arguments))
+            dtype = _take(given.arguments, {name: kinds[name] for name in reading_order}, formula)
             try:
                 result = formula(*given.args, **given.kwargs)
                 answers = [
@@ -64,6 +54,21 @@ def checked(formula):
         return tuple(answers) if isinstance(result, tuple) else answers[0]
 
     return call
+
+
+def _take(given, kinds, formula):
+    """Check the arrays among `given`, put what is computed with in their place; gives their common dtype."""
+    arrays, axes_so_far = {}, []
+    for name, kind in kinds.items():
+        left_out = name == "memory" and given.get(name) is None
+        array = arrays["X"] if left_out else _native(name, given[name], kind)
+        _check_finite(name, array, formula)
+        _check_axes(name, array, kind, axes_so_far)
+        axes_so_far.append(f"{name} ({_axes(kind)}) is {array.shape}")
+        arrays[name] = array
+        if not left_out:
+            given[name] = _widened(array)
+    return _common_dtype(arrays.values())
 
 
 def may_give_minus_infinity(place):
@@ -188,10 +193,9 @@ def _common_dtype(arrays):
     return np.result_type(*floats) if floats else _DOUBLE
 
 
-def _widened(arguments):
+def _widened(array):
     """What is float16, in float32: its sums would stop growing, and its scores overflow."""
-    arrays = {name: x for name, x in arguments.items() if isinstance(x, np.ndarray)}
-    return {name: x.astype(np.float32) for name, x in arrays.items() if x.dtype == np.float16}
+    return array.astype(np.float32) if array.dtype == np.float16 else array
 
 
 def _answer(value, kind, dtype, formula, place):
