@@ -75,9 +75,19 @@ def one_tile_kernel(
     tl.store(O + i[:, None] * D + d, o, mask=i[:, None] < n)
 
 
+def _check_shapes(d, **matrices):
+    """The kernels read by strides: of a matrix that is too small they would read what lies behind it."""
+    if d < 16 or d & (d - 1):
+        raise ValueError(f"Q has width {d}; wanted a power of two, 16 or more")
+    for name, (matrix, rows) in matrices.items():
+        if tuple(matrix.shape) != (rows, d):
+            raise ValueError(f"{name} has shape {tuple(matrix.shape)}; wanted {(rows, d)}")
+
+
 @_row_by_row
 def one_tile_attention(Q, K, V, rows=16):
     """O = softmax(Q Kᵀ / √d) V of Q (n, d), K and V (m, d); d a power of two, 16 or more."""
+    _check_shapes(Q.shape[1], K=(K, len(K)), V=(V, len(K)))
     (n, d), m, O = Q.shape, len(K), torch.empty_like(Q)
     columns = max(16, triton.next_power_of_2(m))
     one_tile_kernel[(triton.cdiv(n, rows),)](Q, K, V, O, n, m, d**-0.5, d, rows, columns)
@@ -111,6 +121,7 @@ def causal_kernel(
 def causal_attention(Q, K, V, rows=32, columns=16):
     """O and L = log-sum-exp of causal attention, Q, K and V (n, d); d a power of two, 16 or more."""
     (n, d), O, L = Q.shape, torch.empty_like(Q), torch.empty_like(Q[:, 0])
+    _check_shapes(d, K=(K, n), V=(V, n))
     causal_kernel[(triton.cdiv(n, rows),)](Q, K, V, O, L, n, d**-0.5, d, rows, columns)
     return O, L
 
@@ -165,7 +176,9 @@ def causal_keys_kernel(
 def causal_backward(dO, Q, K, V, rows=32, columns=16):
     """dQ, dK and dV of causal attention, from dO (n, d)."""
     O, L = causal_attention(Q, K, V)
-    delta, (n, d) = (dO * O).sum(1), Q.shape
+    (n, d) = Q.shape
+    _check_shapes(d, dO=(dO, n))
+    delta = (dO * O).sum(1)
     dQ, dK, dV = (torch.empty_like(x) for x in (Q, K, V))
     sizes = n, d**-0.5, d, rows, columns
     causal_queries_kernel[(triton.cdiv(n, rows),)](dO, Q, K, V, L, delta, dQ, *sizes)

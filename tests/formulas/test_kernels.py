@@ -31,10 +31,10 @@ def test_arithmetic_intensity_by_hand():
     assert arithmetic_intensity(0, 31, 2) == 0
 
 
-@pytest.mark.parametrize(("words", "word_bytes"), [(0, 4), (-1, 4), (31, 0)])
-def test_arithmetic_intensity_of_nothing_moved(words, word_bytes):
-    with pytest.raises(ValueError, match=r"^words is"):
-        arithmetic_intensity(60, words, word_bytes)
+@pytest.mark.parametrize("words", [0, -1])
+def test_arithmetic_intensity_of_nothing_moved(words):
+    with pytest.raises(ValueError, match=f"^words is {words}; wanted a positive number$"):
+        arithmetic_intensity(60, words, 4)
 
 
 def test_roofline_by_hand():
@@ -45,6 +45,14 @@ def test_roofline_by_hand():
 def test_roofline_without_limits():
     assert roofline(3, inf, 2) == 6
     assert roofline(3, 10, inf) == 10
+    assert roofline(3, inf, inf) == inf
+
+
+def test_roofline_of_nothing_done_without_a_limit_is_no_number():
+    """0 operations per byte and ∞ bytes per second: 0 · ∞."""
+    names = "intensity, flops_per_second, bytes_per_second"
+    with pytest.raises(ValueError, match=f"^{names} leave the range of float64: roofline gives nan"):
+        roofline(0, 10, inf)
 
 
 def test_compulsory_traffic_by_hand():
@@ -127,6 +135,27 @@ def test_kernels_ladder_large_scores_and_matrices_on_their_sides(rng):
         exact = rung.spec(*(x.astype(np.float64) for x in given))
         for a, b in zip(*(x if isinstance(x, tuple) else (x,) for x in (ours, exact)), strict=True):
             np.testing.assert_allclose(a.numpy(), b, rtol=1e-4, atol=1e-4, err_msg=rung.name)
+
+
+@needs_kernels
+def test_kernels_ladder_refuses_shapes_that_it_would_misread(rng):
+    import torch
+
+    from selfattention import kernels
+
+    Q, narrow, short = (torch.ones(shape) for shape in [(5, 16), (5, 8), (3, 16)])
+    for call, message in {
+        lambda: kernels.one_tile_attention(Q, narrow, Q): r"^K has shape \(5, 8\); wanted \(5, 16\)$",
+        lambda: kernels.one_tile_attention(Q, Q, short): r"^V has shape \(3, 16\); wanted \(5, 16\)$",
+        lambda: kernels.causal_attention(Q, short, short): r"^K has shape \(3, 16\); wanted \(5, 16\)$",
+        lambda: kernels.causal_attention(Q, Q, narrow): r"^V has shape \(5, 8\); wanted \(5, 16\)$",
+        lambda: kernels.causal_backward(short, Q, Q, Q): r"^dO has shape \(3, 16\); wanted \(5, 16\)$",
+        lambda: kernels.causal_attention(narrow, narrow, narrow): "^Q has width 8; wanted a power of two",
+        lambda: kernels.one_tile_attention(*torch.ones(3, 5, 24)): "^Q has width 24; wanted a power of two",
+    }.items():
+        with pytest.raises(ValueError, match=message):
+            call()
+    kernels.one_tile_attention(Q, short, short)
 
 
 @needs_kernels

@@ -113,8 +113,13 @@ def test_cosine_scores_of_tiny_and_huge_vectors(size):
 @pytest.mark.parametrize("name", ["Q", "K"])
 def test_cosine_scores_refuse_a_vector_of_zeros(name):
     tokens = {"Q": KEYS, "K": KEYS, name: KEYS * [[1], [0], [1]]}
-    with pytest.raises(ValueError, match=rf"^{name} is all zeros at \(1,\)"):
+    with pytest.raises(
+        ValueError, match=rf"^{name} is all zeros at \(1,\); wanted vectors that have a direction$"
+    ):
         cosine_scores(**tokens)
+    batch = {x: np.stack([KEYS, vectors]) for x, vectors in tokens.items()}
+    with pytest.raises(ValueError, match=rf"^{name} is all zeros at \(1, 1\); wanted"):
+        cosine_scores(**batch)
 
 
 def test_bilinear_scores_by_hand():
@@ -230,7 +235,7 @@ def test_gaussian_scores_keep_float32_for_a_tau_of_numpy(rng):
 
 @pytest.mark.parametrize("tau", [0.0, -1.0, np.inf, np.nan])
 def test_gaussian_scores_refuse_a_variance_that_is_none(tau):
-    with pytest.raises(ValueError, match=r"^tau is .*; wanted a positive number"):
+    with pytest.raises(ValueError, match=r"^tau is .*; wanted a positive number$"):
         gaussian_scores(QUERY, KEYS, tau=tau)
 
 

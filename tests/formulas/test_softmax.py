@@ -94,6 +94,19 @@ def test_softmax_agrees_with_torch(rng):
     np.testing.assert_allclose(softmax(S), torch.softmax(torch.from_numpy(S), -1), rtol=1e-12)
 
 
+def test_softmax_of_one_key_and_of_none():
+    np.testing.assert_array_equal(softmax(np.array([[-7.0], [1e300]])), [[1], [1]])
+    assert softmax(np.zeros((3, 0))).shape == (3, 0)
+
+
+def test_softmax_of_the_largest_and_the_smallest_number():
+    """Their difference is beyond the range; e^−∞ is 0 all the same, and nobody is warned."""
+    for dtype in np.float16, np.float32, np.float64:
+        largest = np.finfo(dtype).max
+        np.testing.assert_array_equal(softmax(np.array([largest, -largest], dtype)), [1, 0])
+        assert log_sum_exp(np.array([largest, -largest], dtype)) == largest
+
+
 def test_log_sum_exp_by_hand():
     """ln(1 + 2 + 5)."""
     np.testing.assert_allclose(log_sum_exp(EXAMPLE), np.log(8))
@@ -120,6 +133,10 @@ def test_log_sum_exp_is_the_largest_mean_score_plus_entropy(rng):
     a, others = softmax(s), rng.dirichlet(np.ones(7), size=200)
     np.testing.assert_allclose(a @ s + entropy(a), log_sum_exp(s), rtol=1e-14)
     assert (others @ s + entropy(others) < log_sum_exp(s)).all()
+
+
+def test_log_sum_exp_of_one_key_is_its_score():
+    np.testing.assert_array_equal(log_sum_exp(np.array([[-7.0], [1e300]])), [-7, 1e300])
 
 
 def test_log_sum_exp_of_an_empty_row_is_minus_infinity():

@@ -133,6 +133,13 @@ def test_finish_state_by_hand():
     np.testing.assert_allclose([O[0, 0], L[0]], [2, np.log(8)])
 
 
+@pytest.mark.parametrize("Z", [1.0, 0.5])
+def test_finish_state_of_a_small_sum(Z):
+    """One key seen is Z = 1; relative to another c than the largest score, less. O = 3 / Z, L = 7 + ln Z."""
+    O, L = finish_state(np.array([7.0]), np.array([Z]), np.array([[3.0]]))
+    np.testing.assert_allclose([O[0, 0], L[0]], [3 / Z, 7 + np.log(Z)])
+
+
 def test_finish_state_of_nothing():
     O, L = finish_state(*EMPTY)
     assert (O == 0).all()
@@ -243,7 +250,7 @@ def test_tiled_traffic_by_hand():
 
 
 def test_tiled_traffic_wants_a_query():
-    with pytest.raises(ValueError, match="r is 0; wanted a positive number"):
+    with pytest.raises(ValueError, match=r"^r is 0; wanted a positive integer$"):
         tiled_traffic(5, 7, 1, 2, 0)
 
 
@@ -267,6 +274,9 @@ def test_rows_that_fit_fill_the_memory(d_k, d_v, w, extra):
 
 def test_rows_that_fit_wants_room_for_one():
     assert rows_that_fit(13, 2, 3, 1) == 1
+    for M in 0, 5:
+        with pytest.raises(ValueError, match=f"^M is {M}; wanted 13 words or more$"):
+            rows_that_fit(M, 2, 3, 1)
     with pytest.raises(ValueError, match="M is 12; wanted 13 words or more"):
         rows_that_fit(12, 2, 3, 1)
 

@@ -151,6 +151,12 @@ def test_layer_norm_of_a_constant_row_is_its_shift():
     np.testing.assert_array_equal(Y, [[0, 1, 2]] * 2)
 
 
+def test_layer_norm_epsilon():
+    """A spread of 10⁻⁶ has variance 10⁻¹², the ε: every feature is 1/√2, not 1."""
+    Y = layer_norm(np.array([[1e-6, -1e-6]]), np.ones(2), np.zeros(2))
+    np.testing.assert_allclose(Y, [[0.5**0.5, -(0.5**0.5)]])
+
+
 def test_gelu_by_hand():
     """Φ(0) = ½, Φ(1) = 0.841345 from any table; gelu(x) − gelu(−x) = x."""
     np.testing.assert_allclose(gelu(np.array([0.0, 1.0, -1.0])), [0, 0.841345, -0.158655], atol=5e-7)
@@ -222,6 +228,18 @@ def test_encoder_layer_takes_another_attention(rng):
     Z = layer_norm(X + w["W_O"][-1], w["g_1"], w["b_1"])
     np.testing.assert_allclose(Y, layer_norm(Z + feed_forward(Z, w["W_1"], w["W_2"]), w["g_2"], w["b_2"]))
     assert not A.any()
+
+
+def test_encoder_layer_hands_an_integer_to_another_attention(rng):
+    """Whatever h was: a reader's h · d_k must not wrap."""
+    w, seen = random_layer(rng, d_model=5, d_k=3, d_v=2, h=2, d_ff=7), []
+
+    def attend(Q, K, V, h):
+        seen.append(type(h))
+        return attend_by_head(Q, K, V, h)
+
+    encoder_layer(rng.normal(size=(4, 5)), **w, h=np.int8(2), attend=attend)
+    assert seen == [int]
 
 
 def test_encoder_is_its_layer_again_and_again(rng):
