@@ -104,7 +104,7 @@ def in_tiles(S, V, slack, w):
 @pytest.mark.parametrize("slack", [0.0, 8 * np.log(2), 30.0])
 @pytest.mark.parametrize("scale", [0.1, 5.0, 300.0])
 def test_kernels_late_shift(rng, slack, scale):
-    """Claim: O and L stay the same when c lags by up to τ, and no weight exceeds e^τ."""
+    """Claim: O and L stay the same when c lags by up to a slack, and no weight exceeds e^slack."""
     S, V = scale * rng.normal(size=(13, 97)), rng.normal(size=(97, 3))
     O, L, largest = in_tiles(S, V, slack, 8)
     np.testing.assert_allclose(O, softmax(S) @ V, rtol=1e-9, atol=1e-12)
