@@ -6,8 +6,10 @@
 The calls are real, arguments and all, up to the launch: Triton is told of a device of compute capability
 9.0, and each kernel is compiled for what it was called with. `registers` are those of a thread, of 255;
 `stack_bytes` is where the compiler put what did not fit. Of the instructions for the tensor cores, `wgmma`
-counts those of four warps together, which read tiles from shared memory (HGMMA in machine code), and
-`mma` the older ones of a single warp (HMMA).
+counts those of four warps together, whose right factor is a tile in shared memory and whose left one may
+be in registers (HGMMA in machine code), and `mma` the older ones of a single warp (HMMA).
+
+`products` asks what one product of two float32 tiles becomes under each `input_precision`.
 """
 
 import json
@@ -24,6 +26,7 @@ os.environ["TRITON_INTERPRET"] = "0"  # before Triton is imported
 import numpy as np
 import torch
 import triton
+import triton.language as tl
 from triton.backends.compiler import GPUTarget
 from triton.runtime.driver import driver
 
@@ -48,6 +51,7 @@ CALLS = [  # dtype, d_k = d_v, rule, with a bias
     *[("bfloat16", d, "causal", False) for d in (64, 128)],
     *[("float32", d, "causal", False) for d in (64, 128)],
 ]
+PRECISIONS = "tf32", "bf16x3", "tf32x3", "bf16x6", "ieee"  # of a float32 product, the coarsest first
 
 
 class NoDevice:
@@ -87,6 +91,28 @@ def forward_and_backward(dtype, d, rule, with_bias):
     triton_fused.attention_backward(O, Q, K, V, O, L, **options)
 
 
+@triton.jit
+def product_kernel(A, B, C, SIZE: tl.constexpr, PRECISION: tl.constexpr):
+    """C = A B for one tile of float32."""
+    here = tl.arange(0, SIZE)[:, None] * SIZE + tl.arange(0, SIZE)
+    tl.store(C + here, tl.dot(tl.load(A + here), tl.load(B + here), input_precision=PRECISION))
+
+
+def product_report(precision, size=64):
+    """By which instructions a product of float32 is computed, and how many of them."""
+    X = torch.zeros(size, size)
+    kernel = product_kernel.run(X, X, X, size, precision, grid=(1,), warmup=True)
+    return {"precision": precision, **tensor_core_instructions(kernel)}
+
+
+def tensor_core_instructions(kernel):
+    code = disassembled(kernel.asm["cubin"], "-sass")
+    return {
+        "wgmma": len(re.findall(r"\bHGMMA\b", code)),
+        "mma": len(re.findall(r"\bHMMA\b", code)),
+    }
+
+
 def disassembled(cubin, what):
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
         file.write(cubin)
@@ -98,7 +124,6 @@ def report(how, kernel):
     """What the compiler made of a kernel."""
     usage = disassembled(kernel.asm["cubin"], "-res-usage")
     usage = {name: int(n) for name, n in re.findall(r"(REG|STACK|LOCAL):(\d+)", usage)}
-    code = disassembled(kernel.asm["cubin"], "-sass")
     return {
         "kernel": kernel.metadata.name.strip("_").removesuffix("_kernel"),
         "rows": how.rows,
@@ -108,8 +133,7 @@ def report(how, kernel):
         "registers": usage["REG"],
         "stack_bytes": usage["STACK"] + usage["LOCAL"],
         "shared_bytes": kernel.metadata.shared,
-        "wgmma": len(re.findall(r"\bHGMMA\b", code)),
-        "mma": len(re.findall(r"\bHMMA\b", code)),
+        **tensor_core_instructions(kernel),
     }
 
 
@@ -126,6 +150,7 @@ def main(arguments):
         "date": date.today().isoformat(),
         "target": "sm_90",
         "versions": {"triton": triton.__version__, "torch": torch.__version__.split("+")[0]},
+        "products": [product_report(precision) for precision in PRECISIONS],
         "rows": rows,
     }
     text = json.dumps(result, indent=1) + "\n"

@@ -75,7 +75,19 @@ def test_float32_is_multiplied_without_tensor_cores(fresh):
 
 
 @needs_triton
+def test_float32_products_on_tensor_cores_are_several_coarse_ones(fresh):
+    """Three of TF32, three or six of bfloat16 at half as many instructions each; "ieee" uses none."""
+    products = {row["precision"]: row["wgmma"] for row in fresh["products"]}
+    one = products["tf32"]
+    assert one > 0 == products["ieee"]
+    assert products["tf32x3"] == products["bf16x6"] == 3 * one
+    assert 2 * products["bf16x3"] == 3 * one
+    assert not any(row["mma"] for row in fresh["products"])
+
+
+@needs_triton
 def test_the_committed_report_is_what_the_compiler_says(fresh):
     committed = json.loads(COMMITTED.read_text(encoding="utf-8"))
     assert fresh["versions"] == committed["versions"]
     assert fresh["rows"] == committed["rows"]
+    assert fresh["products"] == committed["products"]

@@ -190,10 +190,13 @@ def test_attention_flops_by_hand():
 
 @given(st.integers(1, 9), st.integers(1, 9), st.integers(1, 99), st.integers(1, 99))
 def test_multi_head_free(h, d, n, m):
-    """Claim: with heads of width d_model / h, neither parameters nor operations depend on h."""
+    """Claim: with heads of width d_model / h, neither parameters nor products depend on h; weights do."""
     d_model = h * d
     assert multi_head_parameters(d_model, h, bias=False) == 4 * d_model**2
     assert h * attention_flops(n, m, d, d) == 4 * n * m * d_model
+    X, W = np.ones((min(n, 5), d_model)), np.ones((d_model, d_model))
+    S = scaled_scores(*[split_heads(X @ W, h)] * 2)
+    assert S.size == h * len(X) ** 2
 
 
 def test_transformer_parameters_counts_pytorchs_layers():

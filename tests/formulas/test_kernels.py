@@ -15,6 +15,7 @@ from selfattention.formulas import (
     direct_traffic,
     log_sum_exp,
     roofline,
+    softmax,
     tiled_traffic,
 )
 from selfattention.implementations import IMPLEMENTATIONS
@@ -94,6 +95,29 @@ def test_compulsory_traffic_one_query(m, d_k, d_v):
     """Claim: a single query does fewer than two operations per word, whatever the program."""
     flops = attention_flops(1, m, d_k, d_v)
     assert arithmetic_intensity(flops, compulsory_traffic(1, m, d_k, d_v), 1) < 2
+
+
+def in_tiles(S, V, slack, w):
+    """The chapter's loop: O and L, and the largest weight before the division."""
+    c, Z, O, largest = np.full(len(S), -inf), np.zeros(len(S)), np.zeros((len(S), V.shape[1])), 0.0
+    for j in range(0, S.shape[1], w):
+        highest = S[:, j : j + w].max(1)
+        earlier, c = c, np.where(highest > c + slack, highest, c)
+        E, shrink = np.exp(S[:, j : j + w] - c[:, None]), np.exp(earlier - c)
+        Z, O = shrink * Z + E.sum(1), shrink[:, None] * O + E @ V[j : j + w]
+        largest = max(largest, E.max())
+    return O / Z[:, None], c + np.log(Z), largest
+
+
+@pytest.mark.parametrize("slack", [0.0, 8 * np.log(2), 30.0])
+@pytest.mark.parametrize("scale", [0.1, 5.0, 300.0])
+def test_kernels_late_shift(rng, slack, scale):
+    """Claim: O and L stay the same when c lags by up to a slack, and no weight exceeds e^slack."""
+    S, V = scale * rng.normal(size=(13, 97)), rng.normal(size=(97, 3))
+    O, L, largest = in_tiles(S, V, slack, 8)
+    np.testing.assert_allclose(O, softmax(S) @ V, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(L, log_sum_exp(S))
+    assert largest <= np.exp(slack) * (1 + 1e-12)
 
 
 def arguments(n, m, rng):

@@ -157,6 +157,16 @@ def test_frequencies_end_before_one_over_base(pairs):
     np.testing.assert_allclose(theta[1:] / theta[:-1], 10_000 ** (-1 / pairs))
 
 
+@given(st.integers(2, 100), st.floats(1, 1e3), st.floats(10, 1e7))
+def test_frequencies_base(pairs, slower, base):
+    """Claim: base · a^(d/(d − 2)) leaves the first hand, slows the last by a, hand c by a^(2c/(d − 2))."""
+    d = 2 * pairs
+    ratio = frequencies(d, base=base) / frequencies(d, base=base * slower ** (d / (d - 2)))
+    assert ratio[0] == 1
+    np.testing.assert_allclose(ratio[-1], slower, rtol=1e-9)
+    np.testing.assert_allclose(ratio, slower ** (2 * np.arange(pairs) / (d - 2)), rtol=1e-9)
+
+
 @pytest.mark.parametrize("d", [0, 1, -2, 5, 4.0, True, None])
 def test_frequencies_refuses_an_odd_width(d):
     with pytest.raises(ValueError, match=r"^d is .*; wanted a positive even integer: columns in pairs$"):
@@ -318,6 +328,22 @@ def test_rotary_of_queries_alone_is_not_relative(rng):
     i = np.arange(5)
     S = dot_scores(rotary(Q, i), rotary(K, i))
     assert abs(dot_scores(rotary(Q, i + 1), rotary(K, i)) - S).max() > 0.1
+
+
+@pytest.mark.parametrize("r", [2, 4, 8])
+def test_rotary_partial(rng, r):
+    """Claim: with r columns turned, a score is theirs, of distances only, plus the rest's dot product."""
+    Q, K = rng.normal(size=(5, 8)), rng.normal(size=(7, 8))
+    i, j = rng.integers(0, 1000, size=5), rng.integers(0, 1000, size=7)
+
+    def partly(rows, positions):
+        return np.concatenate([rotary(rows[:, :r], positions), rows[:, r:]], axis=-1)
+
+    S = dot_scores(partly(Q, i), partly(K, j))
+    turned = dot_scores(rotary(Q[:, :r], i), rotary(K[:, :r], j))
+    np.testing.assert_allclose(S, turned + Q[:, r:] @ K[:, r:].T, atol=1e-12)
+    np.testing.assert_allclose(dot_scores(partly(Q, i + 77), partly(K, j + 77)), S, atol=1e-10)
+    assert abs(dot_scores(partly(Q, i + 1), partly(K, j)) - S).max() > 0.1
 
 
 def test_rotary_halves_by_hand():

@@ -70,3 +70,17 @@ def ladder(ax, names, times):
     ax.set_yticks(range(len(names)), names)
     ax.invert_yaxis()
     ax.set_xlabel("time, as a multiple of the fused kernel's")
+
+
+def error_ratios(ax, ratios):
+    """Errors as multiples of the direct formula's, a row of dots for each program: {name: ratios}."""
+    ax.axvline(1, color=MATRIX, linewidth=1, zorder=0)
+    ax.axvline(2, color=OTHER, linestyle="--", linewidth=1, zorder=0)
+    for y, found in enumerate(ratios.values()):
+        ax.plot(found, [y] * len(found), "o", color=TILED, markersize=6, alpha=0.4, markeredgewidth=0)
+    ax.set_xscale("log")
+    ax.set_xticks([0.5, 1, 2, 5, 10], ["0.5", "1", "2", "5", "10"])
+    ax.minorticks_off()
+    ax.set_yticks(range(len(ratios)), ratios)
+    ax.set_ylim(len(ratios) - 0.5, -0.5)
+    ax.set_xlabel("largest error, as a multiple of the direct formula's")
