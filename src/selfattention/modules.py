@@ -314,7 +314,8 @@ def _of_array(mask, S):
 
 def _of_keys(key_mask, S):
     visible, (*batch, _, _, m) = _booleans("key_mask", key_mask, S.device), S.shape
-    if visible.shape not in ((m,), (*batch, m)):
+    wanted = (m,) if visible.dim() == 1 else (*batch, m)
+    if tuple(visible.shape) != wanted:
         raise ValueError(f"key_mask has shape {(*visible.shape,)}; wanted (…, m) = {(*batch, m)}, or {(m,)}")
     return visible[..., None, None, :]
 
