@@ -535,7 +535,7 @@ def test_dropout_leaves_the_weights_that_are_shown_alone():
 def test_behind_a_linear_under_autocast(dtype, g):
     """As PyTorch's layer: it takes what autocast made and returns autocast's dtype.
 
-    Budget: of 16 draws, the largest error of Y and of each gradient is at most twice that of
+    Budget: over 16 texts, the largest error of Y and of two gradients is at most twice that of
     PyTorch's layer, with heads repeated where there are fewer groups, plus 4 eps of the largest entry.
     """
     torch.manual_seed(0)

@@ -19,7 +19,8 @@ from selfattention.masks import Rule
 class Cache:
     """K (…, g, m, d_k) and V (…, g, m, d_v) of the m tokens that a layer has seen; empty at first.
 
-    Hand the same one to every call of the same layer: `layer(token, is_causal=True, cache=cache)`.
+    Hand the same one to every call of the same layer, `layer(token, is_causal=True, cache=cache)`,
+    and do so under `torch.no_grad()` unless gradients are to flow back through all the pieces.
     """
 
     def __init__(self):
