@@ -446,6 +446,16 @@ def test_keys_and_arrays_beside_a_cache_speak_of_all_keys():
     torch.testing.assert_close(torch.cat([first, last], dim=1), whole, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("batch", [(), (2,), (2, 3), (0,)])
+def test_a_cache_has_the_leading_axes_of_its_tokens(batch):
+    layer, X, cache = layer_of(g=2, d_k=3, d_v=5), tokens(*batch, 7, 12), Cache()
+    first = layer(X[..., :4, :], mask=masks.causal, cache=cache)
+    last = layer(X[..., 4:, :], mask=masks.causal, cache=cache)
+    whole = layer(X, mask=masks.causal)
+    torch.testing.assert_close(torch.cat([first, last], dim=-2), whole, rtol=0, atol=1e-12)
+    assert (cache.length, cache.K.shape, cache.V.shape) == (7, (*batch, 2, 7, 3), (*batch, 2, 7, 5))
+
+
 def test_gradients_flow_through_a_cache():
     layer, X = layer_of(), tokens(2, 7, 12)
 
@@ -768,6 +778,15 @@ def test_a_layer_starts_with_scores_of_variance_one():
     assert abs(torch.stack(scores).var().item() - 1) < 0.05
 
 
+def test_a_weight_starts_with_variance_one_over_its_rows():
+    """Six thousand entries and more: their spread is known to a hundredth."""
+    torch.manual_seed(0)
+    layer = MultiHeadAttention(64, 4, g=2, d_k=48, d_v=32, d_memory=120)
+    for W in layer.W_Q, layer.W_K, layer.W_V, layer.W_O:
+        assert W.shape[0] != W.shape[1]
+        assert W.std().item() * W.shape[0] ** 0.5 == pytest.approx(1, abs=0.05)
+
+
 def test_leading_axes_are_a_batch():
     layer = MultiHeadAttention(6, 2, d_memory=5).double()
     X = torch.randn(2, 3, 7, 6, dtype=torch.float64)
@@ -924,7 +943,9 @@ def test_a_rule_that_ends_before_a_cache_does_is_refused():
 
 @pytest.mark.parametrize("share", [0, 0.0, 1, 1.0, np.float32(0.5)])
 def test_dropout_takes_every_probability(share):
-    assert MultiHeadAttention(6, 2, dropout=share).dropout == share
+    layer = MultiHeadAttention(6, 2, dropout=share)
+    assert layer.dropout == share
+    assert type(layer.dropout) is float
 
 
 @pytest.mark.parametrize("wrong", [-0.1, 1.1, float("nan"), True, "0.1", None])
