@@ -843,6 +843,7 @@ def test_inputs_that_do_not_fit_are_refused_by_name():
 
 def test_tokens_of_another_library_or_place_are_refused_with_the_cure():
     layer, X, memory = MultiHeadAttention(6, 2, d_memory=5), torch.ones(3, 7, 6), torch.ones(3, 11, 5)
+    ragged = torch.nested.nested_tensor([torch.ones(7, 6), torch.ones(4, 6)], layout=torch.jagged)
     for call in layer, layer.weights:
         for refused, error, message in (
             (
@@ -863,6 +864,9 @@ def test_tokens_of_another_library_or_place_are_refused_with_the_cure():
             ValueError, match=r"^memory is on meta; wanted the layer's device: memory.to\('cpu'\)"
         ):
             call(X, memory.to("meta"))
+    for refused in X.to_sparse(), ragged:
+        with pytest.raises(TypeError, match=r"^X is nested or sparse; wanted it padded, to_padded_tensor"):
+            layer(refused, memory)
     with pytest.raises(
         TypeError, match=r"memory is a ndarray; .* torch.from_numpy\(memory\).to\(torch.float64\)"
     ):

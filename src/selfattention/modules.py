@@ -191,7 +191,7 @@ class MultiHeadAttention(nn.Module):
         V = self._split(_affine(source, self.W_V, self.b_V), self.g)
         if cache is not None:
             K, V = cache.followed_by(K, V)
-        S = self._per_group(Q * self.d_k**-0.5, K.transpose(-2, -1))  # in this order a half has room
+        S = self._per_group(Q * self.d_k**-0.5, K.transpose(-2, -1))  # scaled first: fewer halves overflow
         visible = _visible(S, past, mask, key_mask, is_causal)
         return _softmax(S, visible), K, V
 
@@ -357,6 +357,8 @@ def _check_tokens(name, X, axes, width, W):
     if not isinstance(X, Tensor):
         cure = f": torch.from_numpy({name}).to({W.dtype})" if isinstance(X, np.ndarray) else ""
         raise TypeError(f"{name} is a {type(X).__name__}; wanted a torch.Tensor{cure}")
+    if X.is_nested or X.layout != torch.strided:
+        raise TypeError(f"{name} is nested or sparse; wanted it padded, to_padded_tensor(0.0), and key_mask")
     if X.device != W.device:
         raise ValueError(f"{name} is on {X.device}; wanted the layer's device: {name}.to({str(W.device)!r})")
     if X.dtype != W.dtype and not (_autocasts(X) and _autocasts(W)):
