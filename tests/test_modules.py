@@ -494,6 +494,8 @@ def test_a_cache_of_other_values_is_refused_too():
     MultiHeadAttention(12, 3, d_v=5, d_k=4).double()(X, cache=cache)
     with pytest.raises(ValueError, match=r"^cache holds V \(2, 3, 7, 5\)"):
         MultiHeadAttention(12, 3).double()(X, cache=cache)
+    with pytest.raises(ValueError, match=r"^cache holds K \(2, 3, 7, 4\).* wanted what K \(2, 1, 7, 4\)"):
+        MultiHeadAttention(12, 3, g=1).double()(X, cache=cache)
 
 
 # ---- dropout ----
@@ -621,9 +623,10 @@ def plain(d=1, **options):
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
 def test_half_precisions_take_their_softmax_in_float32(dtype):
     """Scores are the memory itself, so that the weights are rounded once: to half, at the end."""
-    memory = tokens(1000, 1).to(dtype)
-    A = plain().to(dtype).weights(torch.ones(1, 1, dtype=dtype), memory)
-    wide = torch.softmax(memory.float(), dim=0).T[None]
+    memory = (4 * tokens(300, 1000, 1)).to(dtype)
+    A = plain().to(dtype).weights(torch.ones(300, 1, 1, dtype=dtype), memory)
+    S = memory.transpose(1, 2)[:, None].contiguous()
+    wide = torch.softmax(S.float(), dim=-1)
     assert A.dtype == dtype
     assert torch.equal(A, wide.to(dtype))
 
