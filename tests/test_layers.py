@@ -55,7 +55,7 @@ ALLOWED = {
     "check.py": {"selfattention.exercises"},
     "figures": {"numpy", "matplotlib", "selfattention.figures"},
     "display.py": {"IPython"},
-    "modules.py": {"torch"},
+    "modules.py": {"numpy", "torch", "selfattention.masks"},
     "kernels.py": {"numpy", "torch", "selfattention.formulas", "selfattention.implementations.triton_here"},
     "trained": {"numpy", "torch", "selfattention.trained"},
     "trained/smiles.py": set(),
