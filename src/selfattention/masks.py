@@ -111,7 +111,7 @@ class Rule:
         return type(self).__name__
 
     def __bool__(self):
-        raise TypeError(f"mask {self!r} is neither true nor false; for `and`, `or`, `not` write `&`, `|`, `~`")
+        raise TypeError(f"mask {self!r} is not true or false; write `&`, `|`, `~` for `and`, `or`, `not`")
 
     def __and__(self, other):
         return Both(self, _partner(self, other))
@@ -274,10 +274,11 @@ class Moved(Rule):
 class Lengths(Rule):
     """j < length, one length per member of the batch; whatever i is, and for negative j as well."""
 
-    lengths: np.ndarray  # (…, 1, 1)
+    lengths: np.ndarray  # (b, 1), or () where all members have the same
 
     def __call__(self, i, j):
-        return (j < self.lengths) & (i == i)  # the second term lends the shape of i
+        lengths = self.lengths.reshape(self.lengths.shape + (1,) * np.broadcast(i, j).ndim)
+        return (j < lengths) & (i == i)  # the second term lends the shape of i
 
     def says(self, rows, columns):
         if not self.lengths.size or columns.start >= self.lengths.max():
@@ -285,8 +286,7 @@ class Lengths(Rule):
         return Says.EVERYBODY if columns.stop <= self.lengths.min() else Says.SOMEBODY
 
     def __repr__(self):
-        lengths = self.lengths.reshape(-1)
-        return f"padding({_short(lengths)})" if self.lengths.ndim > 2 else f"prefix({lengths[0]})"
+        return f"padding({_short(self.lengths[:, 0])})" if self.lengths.ndim else f"prefix({self.lengths})"
 
 
 class _Known(Rule):
@@ -398,7 +398,7 @@ def window(w):
 def prefix(p):
     """j < p: the first p keys. `causal | prefix(p)` is the mask of a prefix language model."""
     p = _whole("p", p, 0, "a non-negative integer")
-    return Lengths(_frozen(np.full((1, 1), min(p, FAR))))
+    return Lengths(_frozen(np.array(min(p, FAR))))
 
 
 def padding(lengths):
@@ -410,7 +410,7 @@ def padding(lengths):
     if array.ndim != 1 or (array < 0).any():
         raise ValueError(f"lengths is {lengths!r}; wanted non-negative integers, one per member of the batch")
     shortened = [min(int(length), FAR) for length in array]
-    return Lengths(_frozen(np.array(shortened, int).reshape(-1, 1, 1, 1)))
+    return Lengths(_frozen(np.array(shortened, int)[:, None]))
 
 
 def documents(ids):
@@ -479,7 +479,7 @@ def _copied(name, array):
     if isinstance(array, np.ma.MaskedArray):
         raise TypeError(f"{name} is a MaskedArray; wanted one without a mask of its own")
     try:
-        return _frozen(np.array(array.cpu() if hasattr(array, "cpu") else array))
+        return _frozen(np.asarray(array.cpu() if hasattr(array, "cpu") else array).copy())
     except (TypeError, ValueError, RuntimeError) as why:
         raise TypeError(f"{name} is {array!r}; wanted an array: {why}") from None
 
@@ -491,7 +491,7 @@ def _frozen(array):
 
 def _positions(name, positions):
     positions = np.asarray(positions)
-    if positions.dtype.kind not in "iu" or positions.dtype == np.uint64 and (positions > FAR).any():
+    if positions.dtype.kind not in "iu" or (positions.dtype == np.uint64 and (positions > FAR).any()):
         raise TypeError(f"{name} is {positions!r}; wanted integer positions")
     return positions.astype(np.int64, copy=False)
 

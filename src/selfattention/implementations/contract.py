@@ -182,7 +182,7 @@ class _Form:
     def _check_leading_axes(self, shape):
         """Of a rule's answer, (n, m), (h, n, m) or (b, h, n, m)."""
         if len(shape) > 4:
-            raise ValueError(f"mask answers with shape {tuple(shape)}; wanted four axes or fewer, (b, h, n, m)")
+            raise ValueError(f"mask answers with shape {tuple(shape)}; wanted (b, h, n, m) at most")
         batch, heads = (1, 1, *shape)[-4:-2]
         if batch not in (1, math.prod(self.batch)):
             raise ValueError(f"mask speaks of a batch of {batch}; wanted {math.prod(self.batch)}")

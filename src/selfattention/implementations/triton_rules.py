@@ -99,7 +99,7 @@ def _(rule: masks.Moved, by, shape, operands):
 
 @_lower.register
 def _(rule: masks.Band, by, shape, operands):
-    """low ≤ i + by − j ≤ high; a side that is infinite asks nothing, and one out of reach asks for the end."""
+    """low ≤ i + by − j ≤ high; infinity asks nothing, and what is out of reach asks for the end."""
     n, m = shape[2:]
     sides = ("at least", rule.low), ("at most", rule.high)
     finite = [(kind, int(side) - by) for kind, side in sides if abs(side) != np.inf]
