@@ -192,8 +192,9 @@ class _Form:
     def _scores_like(self, name, array, wanted):
         """An array that broadcasts to the scores (…, h, n, m), with its batch axes folded into one."""
         kind = "b" if name == "mask" else "f"
-        if not hasattr(array, "dtype") or not hasattr(array, "shape"):
-            raise TypeError(f"{name} is a {type(array).__name__}; wanted an array of {wanted}")
+        if not hasattr(array, "dtype") or not hasattr(array, "shape") or isinstance(array, np.ma.MaskedArray):
+            what = "a rule or an array" if kind == "b" else "an array"
+            raise TypeError(f"{name} is a {type(array).__name__}; wanted {what} of {wanted}")
         if _kind(array.dtype) != kind:
             raise TypeError(f"{name} has dtype {array.dtype}; wanted {wanted}")
         array = self._array(array)
