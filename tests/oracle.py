@@ -64,13 +64,21 @@ class Case:
             "prefix": masks.causal | masks.prefix(2),
             "padding": masks.padding(self.lengths()),
             "documents": masks.documents(self.ids()) & masks.causal,
+            "before": masks.bottom_right(masks.documents(self.ids()[: self.m]), self.n, self.m),
+            "heads": masks.Table(self.visible()[0] if self.mask == "heads" else [[True]]) & masks.causal,
             "nobody": ~masks.everybody,
             "array": self.visible() if self.mask == "array" else None,
         }[self.mask]
 
     def visible(self):
-        """The mask by definition: booleans (b, n, m), position by position."""
+        """The mask by definition: booleans (b, 1 or h, n, m), position by position."""
         ids, lengths = self.ids(), self.lengths()
+        if self.mask == "heads":  # one for each head
+            table = [
+                [[(i + h) % 3 > 0 and j <= i for j in range(self.m)] for i in range(self.n)]
+                for h in range(self.h)
+            ]
+            return np.tile(np.array(table), (self.b, 1, 1, 1))
         definition = {
             "none": lambda b, i, j: True,
             "causal": lambda b, i, j: j <= i,
@@ -79,6 +87,7 @@ class Case:
             "prefix": lambda b, i, j: j <= i or j < 2,
             "padding": lambda b, i, j: j < lengths[b],
             "documents": lambda b, i, j: ids[i] == ids[j] and j <= i,
+            "before": lambda b, i, j: i >= self.n - self.m and ids[i + self.m - self.n] == ids[j],
             "nobody": lambda b, i, j: False,
             "array": lambda b, i, j: (7 * i + 5 * j + 3 * b) % 4 > 0,
         }[self.mask]

@@ -25,6 +25,8 @@ CASES = [
     Case(g=1, mask="prefix", n=11, m=13),
     Case(g=3, mask="padding", bias=True),
     Case(mask="documents", n=11, m=11),
+    Case(mask="before", n=13, m=5),
+    Case(b=3, h=3, g=1, mask="heads", n=67, m=71),
     Case(mask="nobody"),
     Case(g=2, mask="array", bias=True),
     Case(b=1, h=2, g=2, mask="causal", n=97, m=97, stretch=30),
@@ -38,6 +40,9 @@ CASES = [
     Case(n=0, mask="array"),
     Case(m=0, mask="array"),
     Case(b=0, mask="array"),
+    Case(b=0, mask="padding"),
+    Case(n=0, m=0, mask="documents"),
+    Case(n=3, m=0, mask="before"),
     Case(d_v=0, mask="causal"),
 ]
 NAMES = ["O", "L", "dQ", "dK", "dV"]
