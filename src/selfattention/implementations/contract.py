@@ -417,8 +417,10 @@ class _Form:
         """A finite number, in the range of the sums."""
         if not isinstance(value, numbers.Real) or isinstance(value, bool) or not _is_finite(value):
             raise ValueError(f"{name} is {value!r}; wanted a finite number")
-        if abs(value) > float(self.xp.finfo(self.sums).max):
-            raise ValueError(f"{name} is {value!r}; wanted a number in the range of {self.sums}")
+        if abs(float(value)) > float(self.xp.finfo(self.sums).max):
+            raise ValueError(
+                f"{name} is {value!r}; wanted a number in the range of {self.xp.finfo(self.sums).dtype}"
+            )
         return float(value)
 
 
@@ -463,7 +465,9 @@ def _check_type(name, array, wanted):
         dense = array.layout is sys.modules["torch"].strided and not array.is_nested
         if not dense or type(array).__name__ == "MaskedTensor":
             kind = "nested" if array.is_nested else str(array.layout).removeprefix("torch.")
-            raise TypeError(f"{name} is a {type(array).__name__} ({kind}); wanted a dense one: {name}.to_dense()")
+            raise TypeError(
+                f"{name} is a {type(array).__name__} ({kind}); wanted a dense one: {name}.to_dense()"
+            )
     elif isinstance(array, np.ma.MaskedArray):
         raise TypeError(f"{name} is a masked array; wanted {name}.filled(…), and what is masked in mask")
     elif type(array) not in (np.ndarray, np.memmap):
@@ -602,7 +606,7 @@ Raises TypeError or ValueError, naming the argument that does not fit.
 >>> Q, K, V = {draw}  # 2 heads, 5 tokens, width 4
 >>> O, L = attention(Q, K, V)
 >>> dQ, dK, dV = attention_backward({short}.ones_like(O), Q, K, V, O, L)
->>> bool({short}.allclose(dV.sum(-2), 5 * {short}.ones_like(dV[:, 0])))  # five rows of weights, each sums to one
+>>> bool({short}.allclose(dV.sum(-2), 5 * {short}.ones_like(dV[:, 0])))  # weights of five rows
 True
 """
 )

@@ -71,7 +71,7 @@ def _answers_and_state(Q, K, V, rule, bias, scale):
     state, tame = np.empty((2, *L.shape), Q.dtype), np.ones(1, np.bool_)
     arrays = _grouped(Q, g), _flat(K), _flat(V), _bias(bias, Q)
     limits, unit = _limits(Q, scale), Q.dtype.type(scale)
-    for plan in _plans(rule, n, m, tile_width(Q.dtype)):
+    for plan in _plans(rule, n, m, tile_width(Q.dtype)) if h else ():
         size = _positions(ROWS, h // g, b * g, plan)
         _share(_forward, _tasks(plan, size, b * g), g, size, *arrays, plan, unit, limits, O, L, state, tame)
     return O.reshape(b, h, n, d_v), L.reshape(b, h, n), state.reshape(2, b, h, n), tame[0]
@@ -100,7 +100,7 @@ def attention_backward(dO, Q, K, V, O, L, rule, bias, scale):
     parts = min(THREADS, -(-m // 512)) if b * g < THREADS else 1  # of the keys, each with its share of dQ
     dQ = np.zeros((max(1, parts), b * g, h // g, n, d_k), Q.dtype)
     dK, dV = np.zeros((b * g, m, d_k), Q.dtype), np.zeros((b * g, m, d_v), Q.dtype)
-    if b and n and m:
+    if math.prod((b, h, n, m)):
         tasks = np.array(list(np.ndindex(b * g, parts)))
         arrays = _grouped(Q, g), _flat(K), _flat(V), _bias(bias, Q), _grouped(dO, g)
         L, delta = _grouped(L, g), _grouped(np.vecdot(dO, O), g)
@@ -224,13 +224,18 @@ def _pool(threads, process):
 
 def _flat(X):
     """(b, g, m, d) as (b·g, m, d), in order in memory."""
-    return np.ascontiguousarray(X).reshape(X.shape[0] * X.shape[1], *X.shape[2:])
+    return _writable(X).reshape(X.shape[0] * X.shape[1], *X.shape[2:])
 
 
 def _grouped(X, g):
     """(b, h, n, …) as (b·g, h/g, n, …)."""
     b, h = X.shape[:2]
-    return np.ascontiguousarray(X).reshape(b * g, h // g, *X.shape[2:])
+    return _writable(X).reshape(b * g, h // g, *X.shape[2:])
+
+
+def _writable(X):
+    """In order in memory. Nobody writes here, but for a read-only array Numba would compile all anew."""
+    return np.require(X, requirements="CW")
 
 
 def _bias(bias, Q):

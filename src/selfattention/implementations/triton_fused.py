@@ -9,7 +9,7 @@ The tiles were chosen by what the compiler reports for an H100, see tests/test_k
 are not measured on a GPU.
 """
 
-from contextlib import nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import copysign, log
 from threading import Lock
@@ -78,8 +78,7 @@ if INTERPRETED:
     EXACT = dict.fromkeys(EXACT, Tiles(128, 128, 1, 1))
 
 
-# The interpreter puts itself in the place of Triton's functions while a kernel runs, for all threads.
-ONE_AT_A_TIME = Lock() if INTERPRETED else nullcontext()
+LOCK = Lock()
 
 
 @contract.forward_in_half
@@ -168,7 +167,7 @@ class _Call:
         operands = tuple(map(self._on_device, self.operands))
         grid = (self.b * heads * blocks.shape[1],)
         sizes = self.h, self.g, self.n, self.m
-        with torch.cuda.device_of(self.Q), ONE_AT_A_TIME:  # Triton launches on the current device
+        with torch.cuda.device_of(self.Q), _undisturbed():  # Triton launches on the current device
             kernel[grid](
                 *arrays, self.bias, operands, _strided(blocks), self.scale, *sizes, how,
                 num_warps=how.num_warps, num_stages=how.num_stages,
@@ -194,6 +193,19 @@ class _Call:
     def _expanded(self, array):
         """Broadcast to the scores by strides of 0, without a copy."""
         return array.expand(self.b, self.h, self.n, self.m)
+
+
+@contextmanager
+def _undisturbed():
+    """The interpreter stands in for Triton's functions, in all threads, for as long as a kernel runs.
+
+    And it computes with NumPy, which warns where a kernel goes on: a difference of scores may overflow.
+    """
+    if not INTERPRETED:
+        yield
+        return
+    with LOCK, np.errstate(over="ignore", invalid="ignore"):
+        yield
 
 
 def _check(Q, V):
