@@ -364,7 +364,11 @@ def test_an_answer_of_another_shape_is_named(implementation, name):
     [
         (lambda K: K.to("meta"), ValueError, "K is on meta; wanted the device of Q, cpu"),
         (lambda K: K.to(torch.float8_e4m3fn), TypeError, "K has dtype torch.float8_e4m3fn; wanted floats"),
-        (lambda K: K.numpy(), TypeError, "K is a ndarray, Q a Tensor"),
+        (
+            lambda K: K.numpy(),
+            TypeError,
+            "K is a NumPy array, and torch_tiled computes with torch: torch.from_numpy",
+        ),
     ],
 )
 def test_a_wrong_tensor_is_named(change, error, message):

@@ -11,106 +11,178 @@ rule answers with (n, m), (h, n, m) or (b, h, n, m), b the members of all leadin
 O (…, h, n, d_v) is the output, L (…, h, n) the log-sum-exp of each row of scores. O has the dtype of
 Q, K and V; half precisions accumulate in float32, and L stays there.
 
-A row that may see nothing gives 0 in O, −inf in L and zero gradients. NaN or infinity in a slot that
-nobody may see reaches nothing; a query that may see one, or holds one, gets NaN.
+What is not finite
+    in anything that a row may see, its own query, the keys and values, their biases, their scores
+    (which may overflow), gives NaN in that row of O and of L. What it may not see changes no bit, of
+    O, L or any gradient. −∞ in the bias is "may not see"; a finite bias, however large and negative,
+    hides nobody. A row that may see nothing gives 0 in O, −∞ in L and zero gradients, whatever stands
+    in it. A row of NaN sends nothing back. What is not finite in dO gives NaN in that row of dQ and in
+    dK and dV of the keys that the row sees, and nowhere else.
+
+The backward pass takes the L of any implementation that is right to its dtype's rounding. Where L is
+so large that this rounding has swallowed ln Z, it takes c and Z of L = c + ln Z again.
 
 The decorators below do all of that which is the same for everyone: they check, bring every call to
 one form, and keep what is not finite away from the arithmetic, before it or, for `forward_that_tells`,
 by computing again. What is left to an implementation is the arithmetic: finite Q (b, h, n, d_k),
-K (b, g, m, d_k), V (b, g, m, d_v) of one dtype, a rule, a bias or None, a scale.
+K (b, g, m, d_k), V (b, g, m, d_v) of one dtype, a rule, a bias of finite numbers and −∞ or None, a
+scale; and no score that overflows where somebody may see it.
 """
 
+import inspect
 import math
+import numbers
 import sys
-from functools import wraps
+from collections.abc import Callable
+from contextlib import nullcontext
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
-from selfattention.masks import Rule, Says, everybody
+from selfattention.masks import Rule, Says, Table, everybody
+
+Array = TypeVar("Array")
+"""NumPy arrays or torch tensors: what comes in goes out."""
 
 
-def forward(function):
+class Attention(Protocol):
+    """How an implementation's forward pass is called."""
+
+    def __call__(
+        self,
+        Q: Array,
+        K: Array,
+        V: Array,
+        *,
+        mask: Rule | Any | None = None,
+        bias: Any | None = None,
+        scale: float | None = None,
+    ) -> tuple[Array, Array]: ...
+
+
+class AttentionBackward(Protocol):
+    """How an implementation's backward pass is called."""
+
+    def __call__(
+        self,
+        dO: Array,
+        Q: Array,
+        K: Array,
+        V: Array,
+        O: Array,
+        L: Array,
+        *,
+        mask: Rule | Any | None = None,
+        bias: Any | None = None,
+        scale: float | None = None,
+    ) -> tuple[Array, Array, Array]: ...
+
+
+def forward(function: Callable) -> Attention:
     """Let `function(Q, K, V, rule, bias, scale) -> (O, L)`, on the one form, keep the contract."""
-    return _forward(_of_finite_numbers(function), _accumulator)
+    return _forward(function, _of_finite_numbers, _accumulator)
 
 
-def forward_in_half(function):
+def forward_in_half(function: Callable) -> Attention:
     """The same for a function that widens halves itself: they come as they are."""
-    return _forward(_of_finite_numbers(function), _unchanged)
+    return _forward(function, _of_finite_numbers, _unchanged)
 
 
-def forward_that_tells(function):
-    """The same for a function that may read what is not finite, if nothing hides that it has.
+def forward_that_tells(function: Callable) -> Attention:
+    """The same for `function(…) -> (O, L, tame)`, which may meet what is not finite.
 
-    Whoever sees NaN or infinity must show it: as anything not finite in O, or as NaN in L. So may
-    others, since only then the inputs are searched and everything is computed again: where all is
-    finite, no array is read just to make sure.
+    `tame` is False where some number in Q or K was so large, or no number at all, that a score could
+    have overflowed; what is not finite in a value shows in O. Only then the inputs are searched and
+    everything is computed again: where all is finite, no array is read just to make sure.
     """
-    return _forward(_searched_afterwards(function), _accumulator)
+    return _forward(function, _searched_afterwards, _accumulator)
 
 
-def _forward(answer, working_dtype):
-    @wraps(answer)
-    def attention(Q, K, V, *, mask=None, bias=None, scale=None):
-        form = _Form(Q, K, V, mask, bias, scale, working_dtype)
-        O, L = answer(form, Q, K, V)
-        return _cast(O.reshape(*Q.shape[:-1], V.shape[-1]), Q.dtype), L.reshape(Q.shape[:-1])
+def backward(function: Callable) -> AttentionBackward:
+    """Let `function(dO, Q, K, V, O, L, rule, bias, scale) -> (dQ, dK, dV)` keep the contract.
 
-    return attention
-
-
-def _of_finite_numbers(function):
-    @wraps(function)
-    def answer(form, Q, K, V):
-        arrays, poisoned = form.clean(Q, K, V)
-        O, L = function(*arrays, form.rule, form.bias, form.scale)
-        if poisoned is not None:
-            O = form.xp.where(poisoned[..., None], np.nan, O)
-            L = form.xp.where(poisoned, np.nan, L)
-        return O, L
-
-    return answer
+    The function takes its weights from the scores alone, as those of the forward pass; for the others
+    see `backward_from`.
+    """
+    return _backward(function, None, _accumulator)
 
 
-def _searched_afterwards(function):
-    @wraps(function)
-    def answer(form, Q, K, V):
-        O, L = function(*map(form.fold, (Q, K, V)), form.rule, form.bias, form.scale)
-        if _surely_finite(O) and not form.xp.isnan(L).any():
-            return O, L
-        return _of_finite_numbers(function)(form, Q, K, V)
+def backward_from(states: Callable) -> Callable[[Callable], AttentionBackward]:
+    """The same for a function with weights e^{S − L}; `states(Q, K, rule, bias, scale) -> (c, Z)`.
 
-    return answer
+    c (b, h, n) is a number that no score of the row exceeds by much, and Z (b, h, n) the sum of the
+    row's e^{S − c}, both from scores with the same rounding errors as the function's own.
+    """
+    return lambda function: _backward(function, states, _accumulator)
 
 
-def backward(function):
-    """Let `function(dO, Q, K, V, O, L, rule, bias, scale) -> (dQ, dK, dV)` keep the contract."""
-    return _backward(function, _accumulator)
-
-
-def backward_in_half(function):
+def backward_in_half_from(states: Callable) -> Callable[[Callable], AttentionBackward]:
     """The same for a function that widens halves itself: they come as they are."""
-    return _backward(function, _unchanged)
+    return lambda function: _backward(function, states, _unchanged)
 
 
-def _backward(function, working_dtype):
-    @wraps(function)
+def _forward(function, answer, working_dtype):
+    maker = _maker(function)
+
+    def attention(Q, K, V, *, mask=None, bias=None, scale=None):
+        Q, K, V = _taken(maker, Q=Q, K=K, V=V)
+        with in_its_own_dtype(Q):
+            form = _Form(Q, K, V, mask, bias, scale, working_dtype)
+            O, L = answer(function, form, Q, K, V)
+            return _cast(O.reshape(*Q.shape[:-1], V.shape[-1]), Q.dtype), L.reshape(Q.shape[:-1])
+
+    return _introduced(attention, function, _FORWARD)
+
+
+def _of_finite_numbers(function, form, Q, K, V):
+    arguments, poisoned = form.clean(Q, K, V)
+    with _quiet(poisoned is not None):
+        O, L = function(*arguments, form.scale)[:2]
+    if poisoned is not None:
+        O = form.xp.where(poisoned[..., None], np.nan, O)
+        L = form.xp.where(poisoned, np.nan, L)
+    return O, L
+
+
+def _searched_afterwards(function, form, Q, K, V):
+    if form.bias_is_tame():
+        with np.errstate(over="ignore", invalid="ignore"):
+            O, L, tame = function(*map(form.fold, (Q, K, V)), form.rule, form.bias, form.scale)
+        if tame and math.isfinite(_norm(O)):
+            return O, L
+    return _of_finite_numbers(function, form, Q, K, V)
+
+
+def _backward(function, states, working_dtype):
+    maker = _maker(function)
+    careful = sent_back(lambda dO, dL, *rest: function(dO, *rest), states)
+
     def attention_backward(dO, Q, K, V, O, L, *, mask=None, bias=None, scale=None):
-        form = _Form(Q, K, V, mask, bias, scale, working_dtype)
+        Q, K, V, dO, O, L = _taken(maker, Q=Q, K=K, V=V, dO=dO, O=O, L=L)
         _check_answers(Q, V, dO, O, L)
-        arrays, poisoned = form.clean(Q, K, V)
-        dO, O = (_cast(form.fold(array), arrays[0].dtype) for array in (dO, O))
-        L = form.fold(L[..., None])[..., 0]
-        if poisoned is not None:  # NaN has no slope: such a row sends nothing back
-            dO, O = (form.xp.where(poisoned[..., None], 0, array) for array in (dO, O))
-            L = form.xp.where(poisoned, -np.inf, L)
-        gradients = function(dO, *arrays, O, L, form.rule, form.bias, form.scale)
-        return tuple(
-            _cast(gradient.reshape(array.shape), array.dtype)
-            for gradient, array in zip(gradients, (Q, K, V), strict=True)
-        )
+        with in_its_own_dtype(Q):
+            form = _Form(Q, K, V, mask, bias, scale, working_dtype)
+            arguments, poisoned = form.clean(Q, K, V)
+            dO, O = (_cast(form.fold(array), arguments[0].dtype) for array in (dO, O))
+            L = _cast(form.fold(L[..., None])[..., 0], form.sums)
+            if poisoned is not None:
+                L = form.xp.where(poisoned, np.nan, L)
+            with _quiet(poisoned is not None):
+                gradients = careful(dO, None, *arguments[:3], O, L, *arguments[3:], form.scale)
+            return tuple(
+                _cast(gradient.reshape(array.shape), array.dtype)
+                for gradient, array in zip(gradients, (Q, K, V), strict=True)
+            )
 
-    return attention_backward
+    return _introduced(attention_backward, function, _BACKWARD)
+
+
+def _quiet(searched):
+    """NumPy's warnings are for others: a difference of large scores may overflow, to a weight of 0.
+
+    Where the inputs were searched, so may scores that nobody sees.
+    """
+    return np.errstate(over="ignore", invalid="ignore" if searched else None)
 
 
 def per_group(left, right):
@@ -128,20 +200,110 @@ def summed_over_group(left, right, like):
     return left.swapaxes(-1, -2) @ right
 
 
+def sent_back(gradients, states=None):
+    """`gradients(dO, dL, Q, K, V, O, L, rule, bias, scale)`, kept to the contract; dL may be None.
+
+    A row without a finite L sends nothing back: the largest L gives it weights of 0. A dO that is not finite
+    reaches what its row sees. And where the rounding of L has swallowed ln Z, the weights are
+    e^{S − c} / Z: c stands in for L, and dO and dL are divided by Z, so that A dO = e^{S − c} (dO / Z).
+    """
+
+    def careful(dO, dL, Q, K, V, O, L, rule, bias, scale):
+        xp = _library_of(L)
+        live = xp.isfinite(L)
+        hard = live & (abs(L) > LOST / xp.finfo(L.dtype).eps)
+        bad = live & ~xp.isfinite(dO).all(-1)
+        if dL is not None:
+            bad = bad | live & ~xp.isfinite(dL)
+        all_live, any_hard, any_bad = _truth(live.all(), hard.any(), bad.any())
+        likes = Q, K, V
+        if any_bad or not all_live:
+            silent = bad | ~live
+            dO, O = (xp.where(silent[..., None], 0, array) for array in (dO, O))
+            dL = None if dL is None else xp.where(silent, 0, dL)
+            L = xp.where(live, L, xp.finfo(L.dtype).max)
+        if states is not None and any_hard:
+            dO, Q, K, V, O = (_cast(array, L.dtype) for array in (dO, Q, K, V, O))
+            c, Z = states(Q, K, rule, bias, scale)
+            Z = xp.where(hard, Z, 1)
+            dO, dL, L = dO / Z[..., None], None if dL is None else dL / Z, xp.where(hard, c, L)
+        dQ, dK, dV = gradients(dO, dL, Q, K, V, O, L, rule, bias, scale)
+        if any_bad:
+            keys = _seen_by(bad, Q, K, rule, bias)[..., None]
+            dQ = xp.where(bad[..., None], np.nan, dQ)
+            dK, dV = (xp.where(keys, np.nan, gradient) for gradient in (dK, dV))
+        return tuple(_cast(array, like.dtype) for array, like in zip((dQ, dK, dV), likes, strict=True))
+
+    return careful
+
+
+LOST = 2.0**-16
+"""Rounding L to one part in 1/eps may change a row's weights by this factor, and no more."""
+
+
+def _seen_by(rows, Q, K, rule, bias):
+    """Which keys (b, g, m) some of these rows (b, h, n) may see."""
+    keys, g = _none(K), K.shape[1]
+    for part, visible in _visible(Q, K, rule, bias):
+        keys = keys | _any_row(visible & rows[:, :, part, None], g)
+    return keys
+
+
+def _any_row(visible, g):
+    """(b, h, rows, m) to (b, g, m): is there a True in some row of some head of the group?"""
+    b, h, rows, m = visible.shape
+    return visible.reshape(b, g, h // g * rows, m).any(-2)
+
+
+def _none(X):
+    """False for every row of X."""
+    return _library_of(X).isnan(X[..., :0]).any(-1)
+
+
+def _visible(Q, K, rule, bias):
+    """(some rows, who among them sees whom (b, h, rows, m)), so many rows that memory stays linear in n."""
+    (b, h, n, _), m = Q.shape, K.shape[2]
+    xp, size = _library_of(Q), max(1, AT_A_TIME // max(1, b * h * m))
+    for start in range(0, n if m else 0, size):
+        rows = range(start, min(start + size, n))
+        part = slice(rows.start, rows.stop)
+        visible = _beside(Q, rule.tile(rows, range(m)))
+        if bias is not None:
+            visible = visible & (bias[..., part, :] != -np.inf)
+        yield part, xp.broadcast_to(visible, (b, h, len(rows), m))
+
+
+AT_A_TIME = 2**24  # scores, where they must be searched
+
+
+class _Arguments(NamedTuple):
+    """What an implementation is given, but for the scale."""
+
+    Q: Any
+    K: Any
+    V: Any
+    rule: Rule
+    bias: Any
+
+
 class _Form:
     """The one form of a call: checked, and its leading axes folded into one batch axis."""
 
     def __init__(self, Q, K, V, mask, bias, scale, working_dtype):
-        self.xp = _library(Q=Q, K=K, V=V)
+        self.xp = _library_of(Q)
         self.working_dtype = working_dtype
-        self.device = None if self.xp is np else Q.device
+        self.sums = _accumulator(Q.dtype, self.xp)
+        self.like = Q
+        self.kept = self.xp is not np and sys.modules["torch"].is_grad_enabled() and _learns(Q, K, V)
         _check_axes(Q, K, V)
         self.h, self.n, d_k = (1, *Q.shape)[-3:]
         self.g, self.m = (1, *K.shape)[-3:-1]
         self.batch = Q.shape[:-3]
-        self.scale = _usual_scale(d_k) if scale is None else _finite_number("scale", scale)
-        self.bias = None if bias is None else self._scores_like("bias", bias, "floats")
+        self.scale = _usual_scale(d_k) if scale is None else self._number("scale", scale)
+        self.bias = None if bias is None else self._narrow(self._scores_like("bias", bias, "floats"))
         self.rule = self._rule(mask)
+        if math.prod((*self.batch, self.h, self.n, self.m)) == 0:
+            self.rule = everybody  # nobody asks, and not every rule has an answer for nobody
 
     def fold(self, array):
         """(…, h, n, d) as (b, h, n, d), in the dtype that the implementation works in."""
@@ -149,20 +311,60 @@ class _Form:
         folded = array.reshape(math.prod(self.batch), heads, *array.shape[-2:])
         return _cast(folded, self.working_dtype(array.dtype, self.xp))
 
-    def clean(self, *arrays):
-        """Q, K, V folded, 0 for whatever is not finite; and the rows that may see such, or None."""
-        arrays = [self.fold(array) for array in arrays]
-        if all(_surely_finite(array) for array in arrays):
-            return arrays, None
-        finite = [self.xp.isfinite(array) for array in arrays]
-        if all(bool(good.all()) for good in finite):
-            return arrays, None
-        bad_query, bad_key, bad_value = (~good.all(-1) for good in finite)
+    def clean(self, Q, K, V):
+        """The arguments without what is not finite; and the rows (b, h, n) that may see such.
+
+        None in place of the rows where that was plain without a search.
+        """
+        Q, K, V = map(self.fold, (Q, K, V))
+        if self._scores_are_tame(Q, K) and self.bias_is_tame() and math.isfinite(_norm(V)):
+            return _Arguments(Q, K, V, self.rule, self.bias), None
+        with np.errstate(all="ignore"):
+            return self._searched(Q, K, V)
+
+    def bias_is_tame(self):
+        """Is it finite, or −∞?"""
+        if self.bias is None or math.prod(self.bias.shape) == 0:
+            return True
+        return bool(self.bias.max() < np.inf)  # False for NaN
+
+    def _scores_are_tame(self, Q, K):
+        """Can no score overflow, whatever finite number the bias adds, by Cauchy and Schwarz?
+
+        Beside the largest number, what is less than half a unit in its last place adds nothing.
+        """
+        limits = self.xp.finfo(self.sums)
+        return max(1, abs(self.scale)) * _norm(Q) * _norm(K) < float(limits.max) * float(limits.eps) / 8
+
+    def _searched(self, Q, K, V):
+        """By looking at every score: whoever sees one that is not finite, or such a value, shows it."""
+        xp = self.xp
         group = np.arange(self.h) // (self.h // self.g)  # the group that each head reads
-        visible = self._array(self.rule.tile(range(self.n), range(self.m)))
-        bad = bad_query[..., None] | (bad_key | bad_value)[:, group, None, :]
-        zeroed = [self.xp.where(good, array, 0) for good, array in zip(finite, arrays, strict=True)]
-        return zeroed, (visible & bad).any(-1)
+        wide_Q, wide_K = (_detached(_cast(array, self.sums)) for array in (Q, K))
+        wide_Q, factor = wide_Q * max(1, abs(self.scale)), math.copysign(min(1, abs(self.scale)), self.scale)
+        bad_value = ~xp.isfinite(_detached(V)).all(-1)
+        sees, poisoned, seen = _none(Q), _none(Q), _none(K)
+        for rows, visible in _visible(Q, K, self.rule, self.bias):
+            S = per_group(wide_Q[:, :, rows], wide_K.swapaxes(-1, -2)) * factor
+            if self.bias is not None:
+                S = S + _detached(self.bias)[..., rows, :]
+            bad = ~xp.isfinite(S) | bad_value[:, group, None, :]
+            sees[:, :, rows], poisoned[:, :, rows] = visible.any(-1), (visible & bad).any(-1)
+            seen = seen | _any_row(visible, self.g)
+        Q = xp.where((sees & ~poisoned)[..., None], Q, 0)
+        K, V = (xp.where(seen[..., None] & xp.isfinite(array), array, 0) for array in (K, V))
+        return _Arguments(Q, K, V, *self._rule_and_bias(Q, K)), poisoned
+
+    def _rule_and_bias(self, Q, K):
+        """Without NaN and +∞; and where a score may overflow, +∞ − ∞ must not come about, either."""
+        xp, rule, bias = self.xp, self.rule, self.bias
+        if bias is None:
+            return rule, bias
+        if not self.bias_is_tame():
+            bias = xp.where(bias < np.inf, bias, 0)
+        if not self._scores_are_tame(Q, K):
+            rule, bias = rule & Table(_detached(bias) != -np.inf), xp.where(bias == -np.inf, 0, bias)
+        return rule, bias
 
     def _rule(self, mask):
         if mask is None:
@@ -191,15 +393,7 @@ class _Form:
 
     def _scores_like(self, name, array, wanted):
         """An array that broadcasts to the scores (…, h, n, m), with its batch axes folded into one."""
-        kind = "b" if name == "mask" else "f"
-        if not hasattr(array, "dtype") or not hasattr(array, "shape") or isinstance(array, np.ma.MaskedArray):
-            what = "a rule or an array" if kind == "b" else "an array"
-            raise TypeError(f"{name} is a {type(array).__name__}; wanted {what} of {wanted}")
-        if _kind(array.dtype) != kind:
-            raise TypeError(f"{name} has dtype {array.dtype}; wanted {wanted}")
-        array = self._array(array)
-        if kind == "b" and self.xp is not np:
-            array = array.clone()  # autograd asks for the mask again, and it may be refilled by then
+        array = self._array(_checked_beside(name, array, self.like, wanted))
         full = (*self.batch, self.h, self.n, self.m)
         shape = (1,) * (len(full) - len(array.shape)) + tuple(array.shape)
         if len(shape) > len(full) or any(a not in (1, b) for a, b in zip(shape, full, strict=True)):
@@ -212,10 +406,41 @@ class _Form:
         return array.reshape(math.prod(self.batch), shape[-3], *full[-2:])
 
     def _array(self, array):
-        """Of the library and on the device of Q: rules answer in NumPy's arrays, on the CPU."""
-        return np.asarray(array) if self.xp is np else self.xp.as_tensor(array, device=self.device)
+        """Of the library and on the device of Q; not the caller's own where autograd comes back to it.
+
+        A bias needs no copy then: autograd notices that a tensor has been refilled. But not an array.
+        """
+        if self.xp is np:
+            return array
+        if isinstance(array, np.ndarray):
+            return self.xp.tensor(array, device=self.like.device)  # copied
+        array = array.to(self.like.device)
+        return array.clone() if self.kept and array.dtype == self.xp.bool else array
+
+    def _narrow(self, bias):
+        """In a dtype no wider than that of the sums. A number that overflows there is no −∞, but NaN."""
+        if self.xp.finfo(bias.dtype).bits <= self.xp.finfo(self.sums).bits:
+            return bias
+        with np.errstate(over="ignore"):
+            narrow = _cast(bias, self.sums)
+        return self.xp.where(self.xp.isfinite(bias) & ~self.xp.isfinite(narrow), np.nan, narrow)
+
+    def _number(self, name, value):
+        """A finite number, in the range of the sums."""
+        if not isinstance(value, numbers.Real) or isinstance(value, bool) or not _is_finite(value):
+            raise ValueError(f"{name} is {value!r}; wanted a finite number")
+        if abs(float(value)) > float(self.xp.finfo(self.sums).max):
+            raise ValueError(
+                f"{name} is {value!r}; wanted a number in the range of {self.xp.finfo(self.sums).dtype}"
+            )
+        return float(value)
 
 
+def _taken(maker, **arrays):
+    """The arrays as they are computed with, or an error that names one of them.
+
+    Plain arrays of NumPy in this machine's byte order, or dense tensors; Q, K and V of one dtype.
+    """
 class _Given(Rule):
     """A boolean array (b or 1, h or 1, n, m) of the library and on the device of Q, looked up."""
 
@@ -233,23 +458,201 @@ class _Given(Rule):
 def _library(**arrays):
     """NumPy or torch, whichever the three arrays come from; one dtype, a float, and one device."""
     for name, array in arrays.items():
-        _check_array(name, array, arrays["Q"])
-        if array.dtype != arrays["Q"].dtype:
-            raise TypeError(f"{name} has dtype {array.dtype}; wanted that of Q, {arrays['Q'].dtype}")
-    return np if isinstance(arrays["Q"], np.ndarray) else sys.modules["torch"]
+        _check_library(name, array, maker)
+        _check_kind(name, array, "f", "floats: float16, bfloat16, float32 or float64")
+        if _is_tensor(array) and array.device != arrays["Q"].device:
+            raise ValueError(f"{name} is on {array.device}; wanted the device of Q, {arrays['Q'].device}")
+        if _is_tensor(array) and array.is_meta:
+            raise ValueError(f"{name} is on meta, where there are shapes and no numbers; wanted numbers")
+    Q, K, V, *rest = map(_plain, arrays.values())
+    for name, array in ("K", K), ("V", V):
+        if array.dtype != Q.dtype:
+            raise TypeError(f"{name} has dtype {array.dtype}; wanted that of Q, {Q.dtype}")
+    return Q, K, V, *rest
 
 
-def _check_array(name, array, Q):
-    """An array of floats, of the library and on the device of Q."""
+def _check_library(name, array, maker):
+    """A NumPy array or a torch tensor, whichever the implementation computes with."""
+    _check_type(name, array, CURES[maker.library])
+    if _is_tensor(array) and maker.library == "numpy":
+        whole = array.requires_grad or array.device.type != "cpu"
+        cure = f"{name}.numpy(force=True)" if whole else f"{name}.numpy()"
+        raise TypeError(f"{name} is a torch Tensor, and {maker.name} computes with NumPy: {cure}")
+    if not _is_tensor(array) and maker.library == "torch":
+        cure = f"torch.from_numpy({name})"
+        raise TypeError(f"{name} is a NumPy array, and {maker.name} computes with torch: {cure}")
+
+
+CURES = {"numpy": "a NumPy array: np.asarray({})", "torch": "a torch tensor: torch.as_tensor({})"}
+
+
+def _check_type(name, array, wanted):
+    """Not a list, and none of the arrays that mean something else by their numbers."""
+    wanted = wanted.format(name)
+    if _is_tensor(array):
+        dense = array.layout is sys.modules["torch"].strided and not array.is_nested
+        if not dense or type(array).__name__ == "MaskedTensor":
+            kind = "nested" if array.is_nested else str(array.layout).removeprefix("torch.")
+            raise TypeError(
+                f"{name} is a {type(array).__name__} ({kind}); wanted a dense one: {name}.to_dense()"
+            )
+    elif isinstance(array, np.ma.MaskedArray):
+        raise TypeError(f"{name} is a masked array; wanted {name}.filled(…), and what is masked in mask")
+    elif type(array) not in (np.ndarray, np.memmap):
+        raise TypeError(f"{name} is a {type(array).__name__}; wanted {wanted}")
+
+
+def _check_kind(name, array, kind, wanted):
+    if _kind(array.dtype) != kind:
+        raise TypeError(f"{name} has dtype {array.dtype}; wanted {wanted}")
+
+
+def _checked_beside(name, array, Q, wanted):
+    """A mask or a bias: NumPy's beside arrays of either library, torch's beside tensors."""
+    _check_type(name, array, f"an array of {wanted}")
+    _check_kind(name, array, "b" if name == "mask" else "f", wanted)
+    if _is_tensor(array) and not _is_tensor(Q):
+        raise TypeError(f"{name} is a torch Tensor beside a NumPy array Q: {name}.numpy(force=True)")
+    return _plain(array)
+
+
+def _plain(array):
+    """Of NumPy's own type, on whole addresses, in this machine's byte order; no negation put off."""
+    if _is_tensor(array):
+        return array.resolve_neg()
+    return np.require(np.asarray(array), array.dtype.newbyteorder("="), "A")
+
+
+def _is_tensor(array):
     torch = sys.modules.get("torch")  # whoever brings a tensor has loaded it
-    if not isinstance(array, np.ndarray) and not (torch and isinstance(array, torch.Tensor)):
-        raise TypeError(f"{name} is a {type(array).__name__}; wanted a NumPy array or a torch tensor")
-    if isinstance(array, np.ndarray) != isinstance(Q, np.ndarray):
-        raise TypeError(f"{name} is a {type(array).__name__}, Q a {type(Q).__name__}")
-    if _kind(array.dtype) != "f":
-        raise TypeError(f"{name} has dtype {array.dtype}; wanted floats")
-    if not isinstance(array, np.ndarray) and array.device != Q.device:
-        raise ValueError(f"{name} is on {array.device}; wanted the device of Q, {Q.device}")
+    return torch is not None and isinstance(array, torch.Tensor)
+
+
+def _library_of(array):
+    return np if isinstance(array, np.ndarray) else sys.modules["torch"]
+
+
+def _learns(*arrays):
+    return any(array.requires_grad for array in arrays)
+
+
+def _detached(array):
+    return array if isinstance(array, np.ndarray) else array.detach()
+
+
+def _beside(Q, array):
+    """What a rule has answered, of the library and on the device of Q: most answer in NumPy's arrays."""
+    return array if isinstance(Q, np.ndarray) else sys.modules["torch"].as_tensor(array, device=Q.device)
+
+
+def _truth(*answers):
+    """Booleans of either library as Python's; from a GPU all at once."""
+    if isinstance(answers[0], np.bool):
+        return map(bool, answers)
+    return sys.modules["torch"].stack(answers).tolist()
+
+
+def _norm(X):
+    """No row of X has a larger norm. Not a finite number where something in X is none."""
+    if isinstance(X, np.ndarray):
+        return math.sqrt(np.vdot(X, X))
+    if X.numel() == 0:
+        return 0.0
+    lowest, highest = sys.modules["torch"].stack(X.detach().aminmax()).tolist()
+    return math.sqrt(X.shape[-1]) * max(-lowest, highest)
+
+
+def in_its_own_dtype(Q):
+    """Autocast would compute products in bfloat16, and of one pass only, if the other runs outside of it."""
+    if isinstance(Q, np.ndarray):
+        return nullcontext()
+    torch, device = sys.modules["torch"], Q.device.type
+    available = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
+    return torch.autocast(device, enabled=False) if available else nullcontext()
+
+
+class _Maker(NamedTuple):
+    """The implementation that a function belongs to: its name, and the library that it computes with."""
+
+    name: str
+    library: str
+
+
+def _maker(function):
+    """Torch is what computes wherever its file imports torch."""
+    library = "torch" if "torch" in function.__globals__ else "numpy"
+    return _Maker(function.__module__.rpartition(".")[2], library)
+
+
+def _introduced(wrapper, function, explained):
+    """The wrapper under the function's name: with the signature that can be called, and all it takes."""
+    for attribute in ("__name__", "__qualname__", "__module__"):
+        setattr(wrapper, attribute, getattr(function, attribute))
+    wrapper.arithmetic = function
+    if function.__doc__ is not None:  # python -OO leaves none
+        library = _maker(function).library
+        call = explained.format(module=function.__module__, **_WORDS[library])
+        wrapper.__doc__ = f"{inspect.cleandoc(function.__doc__)}\n\n{call}"
+    return wrapper
+
+
+_ARGUMENTS = """\
+Q (…, h, n, d_k), K (…, g, m, d_k) and V (…, g, m, d_v) are {arrays} of one dtype: floats of
+16, 32 or 64 bits. g divides h: heads may share keys. `mask` is a rule of `selfattention.masks` or a
+boolean array (…, h, n, m), True = may see; `bias` is added to the scaled scores, and `scale` is
+d_k**-0.5 where it is not given.
+"""
+
+_FORWARD = (
+    _ARGUMENTS
+    + """
+Gives O (…, h, n, d_v), in the dtype of Q, and L (…, h, n). A row that may see nothing has 0 in O and
+−∞ in L; one that may see what is not finite has NaN in both.
+Raises TypeError or ValueError, naming the argument that does not fit.
+
+>>> import {import_}
+>>> from {module} import attention
+>>> from selfattention.masks import causal
+>>> Q, K, V = {draw}  # 2 heads, 5 tokens, width 4
+>>> O, L = attention(Q, K, V, mask=causal)
+>>> tuple(O.shape), tuple(L.shape)
+((2, 5, 4), (2, 5))
+>>> bool({short}.allclose(O[:, 0], V[:, 0]))  # the first query sees the first key alone
+True
+"""
+)
+
+_BACKWARD = (
+    _ARGUMENTS
+    + """
+O and L are what `attention` has given for them, dO (…, h, n, d_v) the gradient of a loss by O. Gives
+its gradients by Q, K and V, in their shapes and dtype.
+Raises TypeError or ValueError, naming the argument that does not fit.
+
+>>> import {import_}
+>>> from {module} import attention, attention_backward
+>>> Q, K, V = {draw}  # 2 heads, 5 tokens, width 4
+>>> O, L = attention(Q, K, V)
+>>> dQ, dK, dV = attention_backward({short}.ones_like(O), Q, K, V, O, L)
+>>> bool({short}.allclose(dV.sum(-2), 5 * {short}.ones_like(dV[:, 0])))  # weights of five rows
+True
+"""
+)
+
+_WORDS = {
+    "numpy": {
+        "arrays": "NumPy arrays",
+        "import_": "numpy as np",
+        "short": "np",
+        "draw": "np.random.default_rng(0).normal(size=(3, 2, 5, 4)).astype(np.float32)",
+    },
+    "torch": {
+        "arrays": "torch tensors",
+        "import_": "torch",
+        "short": "torch",
+        "draw": "torch.randn(3, 2, 5, 4)",
+    },
+}
 
 
 def _check_axes(Q, K, V):
@@ -274,15 +677,8 @@ def _check_answers(Q, V, dO, O, L):
     rows = tuple(Q.shape[:-1])
     wide = *rows, V.shape[-1]
     for name, array, shape in ("dO", dO, wide), ("O", O, wide), ("L", L, rows):
-        _check_array(name, array, Q)
         if tuple(array.shape) != shape:
             raise ValueError(f"{name} has shape {tuple(array.shape)}; wanted {shape}")
-
-
-def _surely_finite(array):
-    """One quick sum over everything: not finite when a term is not, or when it overflows."""
-    total = np.vdot(array, array) if isinstance(array, np.ndarray) else array.detach().sum()
-    return math.isfinite(total)
 
 
 def _usual_scale(d_k):
@@ -291,15 +687,16 @@ def _usual_scale(d_k):
     return d_k**-0.5
 
 
-def _finite_number(name, value):
-    if not isinstance(value, int | float | np.floating) or not math.isfinite(value):
-        raise ValueError(f"{name} is {value!r}; wanted a finite number")
-    return float(value)
+def _is_finite(number):
+    try:
+        return math.isfinite(number)
+    except OverflowError:  # a whole number that no float holds
+        return False
 
 
 def _kind(dtype):
     """'f' for floats that can be computed with and 'b' for booleans, of either library."""
-    name = str(dtype).removeprefix("torch.")
+    name = dtype.name if isinstance(dtype, np.dtype) else str(dtype).removeprefix("torch.")
     floats = ("float16", "bfloat16", "float32", "float64")
     return "f" if name in floats else "b" if name == "bool" else "other"
 

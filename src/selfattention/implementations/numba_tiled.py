@@ -7,8 +7,8 @@ while the queries stream past it. Heads that share keys are rows of one block, t
 side: a panel serves them all, and a step of decoding, one query per head, still fills a tile. What the
 rule says is known for cells of CELL queries and one panel, so that no tile has to ask.
 
-Exponentials have base 2, and scores are counted in units of ln 2. The shift c of a row only rises, and
-only when a score has outgrown it by SLACK: any shift gives the same weights.
+The shift c of a row only rises, and only when a score has outgrown it by SLACK: any shift gives the
+same weights. Whoever meets a number so large that a score could overflow, or no number, says so.
 
 The first call for a dtype compiles, which takes seconds in each direction. Nothing is kept on disk:
 Numba would not notice there that `register_tiles` has changed. THREADS threads share the work; Numba
@@ -46,26 +46,49 @@ PANELS_BACKWARD = 2  # the backward pass takes so many panels at a time
 CELL = 64  # a mask is kept for so many queries and one panel,
 SPELT_OUT = 2  # and spelt out for so many times so many of these at once
 FEW = 4  # tiles: for no more, values are not worth copying
-SLACK = 8  # weights are at most 2^8 before they are divided by their sum
+SLACK = 5.5  # weights are at most e^5.5 ≈ 2^8 before they are divided by their sum
 SPELT_OUT_BYTES = 2**26  # of masks at a time; whatever the rule, memory stays linear in n
 NOBODY, EVERYBODY = -2, -1
-LOG2E = math.log2(math.e)
 THREADS = config.NUMBA_NUM_THREADS
 
 
 @contract.forward_that_tells
 def attention(Q, K, V, rule, bias, scale):
     """O = softmax(scale · Q Kᵀ + bias) V,  L = log-sum-exp of each row; see `contract`."""
+    O, L, _, tame = _answers_and_state(Q, K, V, rule, bias, scale)
+    return O, L, tame
+
+
+def _states(Q, K, rule, bias, scale):
+    """c and Z of every row: what L = c + ln Z can no longer tell where c is large."""
+    return _answers_and_state(Q, K, K[..., :0], rule, bias, scale)[2]
+
+
+def _answers_and_state(Q, K, V, rule, bias, scale):
+    """O, L, c and Z of every row, and whether no number met was too large for its product to be safe."""
     (b, h, n, _), (g, m, d_v) = Q.shape, V.shape[1:]
     O, L = np.empty((b * g, h // g, n, d_v), Q.dtype), np.empty((b * g, h // g, n), Q.dtype)
+    state, tame = np.empty((2, *L.shape), Q.dtype), np.ones(1, np.bool_)
     arrays = _grouped(Q, g), _flat(K), _flat(V), _bias(bias, Q)
-    for plan in _plans(rule, n, m, tile_width(Q.dtype)):
+    limits, unit = _limits(Q, scale), Q.dtype.type(scale)
+    for plan in _plans(rule, n, m, tile_width(Q.dtype)) if h else ():
         size = _positions(ROWS, h // g, b * g, plan)
-        _share(_forward, _tasks(plan, size, b * g), g, size, *arrays, plan, _unit(Q, scale), O, L)
-    return O.reshape(b, h, n, d_v), L.reshape(b, h, n)
+        _share(_forward, _tasks(plan, size, b * g), g, size, *arrays, plan, unit, limits, O, L, state, tame)
+    return O.reshape(b, h, n, d_v), L.reshape(b, h, n), state.reshape(2, b, h, n), tame[0]
 
 
-@contract.backward
+def _limits(Q, scale):
+    """How large a number of scale · Q and one of K may be, so that no score of d_k terms overflows.
+
+    Beside the largest number, a score then is less than half a unit in its last place: adding it to a
+    bias does not overflow, either.
+    """
+    numbers = np.finfo(Q.dtype)
+    limit = math.sqrt(float(numbers.max) * float(numbers.eps) / 8 / max(1, Q.shape[-1]))
+    return Q.dtype.type(limit * min(1, abs(scale))), Q.dtype.type(limit)
+
+
+@contract.backward_from(_states)
 def attention_backward(dO, Q, K, V, O, L, rule, bias, scale):
     """dV = Aᵀ dO,  dS = A ∘ (dO Vᵀ − δ),  dQ = scale · dS K,  dK = scale · dSᵀ Q,  δ = rowsum(dO ∘ O).
 
@@ -77,15 +100,15 @@ def attention_backward(dO, Q, K, V, O, L, rule, bias, scale):
     parts = min(THREADS, -(-m // 512)) if b * g < THREADS else 1  # of the keys, each with its share of dQ
     dQ = np.zeros((max(1, parts), b * g, h // g, n, d_k), Q.dtype)
     dK, dV = np.zeros((b * g, m, d_k), Q.dtype), np.zeros((b * g, m, d_v), Q.dtype)
-    if n and m:
+    if math.prod((b, h, n, m)):
         tasks = np.array(list(np.ndindex(b * g, parts)))
         arrays = _grouped(Q, g), _flat(K), _flat(V), _bias(bias, Q), _grouped(dO, g)
-        L, delta = _grouped(L * _unit(Q, 1), g), _grouped(np.vecdot(dO, O), g)
+        L, delta = _grouped(L, g), _grouped(np.vecdot(dO, O), g)
         for plan in _plans(rule, n, m, tile_width(Q.dtype)):
             size = _positions(ROWS_BACKWARD, h // g)
-            _share(_backward, tasks, g, size, *arrays, L, delta, plan, _unit(Q, scale), dQ, dK, dV)
+            _share(_backward, tasks, g, size, *arrays, L, delta, plan, Q.dtype.type(scale), dQ, dK, dV)
     dQ = dQ.sum(0) if parts > 1 else dQ
-    return dQ.reshape(b, h, n, d_k) * scale, dK.reshape(b, g, m, d_k) / LOG2E, dV.reshape(b, g, m, d_v)
+    return dQ.reshape(b, h, n, d_k) * scale, dK.reshape(b, g, m, d_k), dV.reshape(b, g, m, d_v)
 
 
 class _Plan(NamedTuple):
@@ -199,19 +222,20 @@ def _pool(threads, process):
     return ThreadPoolExecutor(threads)
 
 
-def _unit(Q, scale):
-    return Q.dtype.type(scale * math.log2(math.e))
-
-
 def _flat(X):
     """(b, g, m, d) as (b·g, m, d), in order in memory."""
-    return np.ascontiguousarray(X).reshape(X.shape[0] * X.shape[1], *X.shape[2:])
+    return _writable(X).reshape(X.shape[0] * X.shape[1], *X.shape[2:])
 
 
 def _grouped(X, g):
     """(b, h, n, …) as (b·g, h/g, n, …)."""
     b, h = X.shape[:2]
-    return np.ascontiguousarray(X).reshape(b * g, h // g, *X.shape[2:])
+    return _writable(X).reshape(b * g, h // g, *X.shape[2:])
+
+
+def _writable(X):
+    """In order in memory. Nobody writes here, but for a read-only array Numba would compile all anew."""
+    return np.require(X, requirements="CW")
 
 
 def _bias(bias, Q):
@@ -219,7 +243,7 @@ def _bias(bias, Q):
 
 
 @njit(nogil=True)
-def _forward(tasks, g, positions, Q, K, V, bias, plan, unit, O, L):
+def _forward(tasks, g, positions, Q, K, V, bias, plan, unit, limits, O, L, state, tame):
     _, heads, n, d_k = Q.shape
     m, d_v = V.shape[1], V.shape[2]
     width = tile_width(Q)
@@ -234,7 +258,7 @@ def _forward(tasks, g, positions, Q, K, V, bias, plan, unit, O, L):
         count = min(positions, n - start)
         rows = _up(heads * count, HEIGHT)
         _stack(q, d_k, Q[group], start, count, unit)
-        finite = _all_finite(q[: heads * count * d_k])
+        small = _all_below(limits[0], q[: heads * count * d_k])
         as_they_are = d_v == columns and heads * count <= FEW * HEIGHT
         _fill(sums, 0)
         _fill(Z, 0)
@@ -245,7 +269,7 @@ def _forward(tasks, g, positions, Q, K, V, bias, plan, unit, O, L):
                 continue
             j = panel * width
             _transposed_panel(kT, 0, width, K[group], j)
-            finite = finite and _all_finite(kT)
+            small = small and _all_below(limits[1], kT)
             values, first = v, 0
             if as_they_are and m - j >= width:
                 values, first = V[group].reshape(m * d_v), j * d_v
@@ -280,9 +304,9 @@ def _forward(tasks, g, positions, Q, K, V, bias, plan, unit, O, L):
                         width,
                         columns // lanes,
                     )
-        _finish(O[group], L[group], sums, Z, c, start, count, lanes, columns)
-        if not finite:  # which the scores need not show: the weight of −∞ and of NaN is 0
-            L[group, :, start : start + count] = np.nan
+        _finish(O[group], L[group], state[:, group], sums, Z, c, start, count, lanes, columns)
+        if not small:  # which the scores need not show: the weight of −∞ and of NaN is 0
+            tame[0] = False
 
 
 @njit(nogil=True)
@@ -479,7 +503,7 @@ def _add_bias(S, s, s_row, bias, group, g, heads, x, start, positions, j, keys):
         if position < positions:
             head = group % g * heads + head if bias.shape[1] > 1 else 0
             for t in range(keys):
-                S[s + i * s_row + t] += bias[member, head, start + position, j + t] * LOG2E
+                S[s + i * s_row + t] += bias[member, head, start + position, j + t]
 
 
 @njit(nogil=True)
@@ -491,7 +515,7 @@ def _raise_shift(c, Z, sums, highest, x, lanes, columns):
             earlier, c[row] = c[row], highest[i]
             if earlier == -np.inf:
                 continue  # nothing was summed
-            smaller = np.exp2(earlier - highest[i])
+            smaller = np.exp(earlier - highest[i])
             for t in range(row * lanes, (row + 1) * lanes):
                 Z[t] *= smaller
             for t in range(row * columns, (row + 1) * columns):
@@ -499,8 +523,8 @@ def _raise_shift(c, Z, sums, highest, x, lanes, columns):
 
 
 @njit(nogil=True)
-def _finish(O, L, sums, Z, c, start, positions, lanes, columns):
-    """O = sums / Z,  L = c ln 2 + ln Z; 0 and −inf where nobody was seen."""
+def _finish(O, L, state, sums, Z, c, start, positions, lanes, columns):
+    """O = sums / Z,  L = c + ln Z; 0 and −inf where nobody was seen."""
     one = O.dtype.type(1)
     for head in range(len(O)):
         for i in range(positions):
@@ -508,17 +532,18 @@ def _finish(O, L, sums, Z, c, start, positions, lanes, columns):
             z = Z[row * lanes]
             for t in range(1, lanes):
                 z += Z[row * lanes + t]
-            L[head, start + i] = c[row] / LOG2E + np.log(z) if z > 0 else -np.inf
+            L[head, start + i] = c[row] + np.log(z) if z > 0 else -np.inf
+            state[0, head, start + i], state[1, head, start + i] = c[row], z
             share = one / z if z > 0 else z
             for t in range(O.shape[2]):
                 O[head, start + i, t] = sums[row * columns + t] * share
 
 
 @njit(nogil=True)
-def _all_finite(X):
+def _all_below(limit, X):
     found = False
     for i in range(len(X)):  # no early end: so the loop runs in lanes
-        found |= not abs(X[i]) < np.inf
+        found |= not abs(X[i]) < limit
     return not found
 
 

@@ -9,25 +9,29 @@ from selfattention.implementations.contract import per_group, summed_over_group
 @contract.forward
 def attention(Q, K, V, rule, bias, scale):
     """O = softmax(scale · Q Kᵀ + bias) V,  L = log-sum-exp of each row; see `contract`."""
+    A, L = _weights(Q, K, rule, bias, scale)
+    return per_group(A, V), L
+
+
+@contract.backward
+def attention_backward(dO, Q, K, V, O, L, rule, bias, scale):
+    """dV = Aᵀ dO,  dS = A ∘ (dO Vᵀ − δ),  dQ = scale · dS K,  dK = scale · dSᵀ Q,  δ = rowsum(dO ∘ O)."""
+    A, _ = _weights(Q, K, rule, bias, scale)  # not e^{S − L}: where L is large, it has lost ln Z
+    delta = (dO * O).sum(-1, keepdims=True)
+    dS = A * (per_group(dO, V.swapaxes(-1, -2)) - delta) * scale
+    return per_group(dS, K), summed_over_group(dS, Q, K), summed_over_group(A, dO, V)
+
+
+def _weights(Q, K, rule, bias, scale):
+    """A = e^{S − c} / Z and L = c + ln Z; 0 and −inf for a row that may see nothing."""
     S = _scores(Q, K, rule, bias, scale)
     c = S.max(-1, keepdims=True, initial=-np.inf)
     c = np.where(np.isneginf(c), 0, c)
     E = np.exp(S - c)
     Z = E.sum(-1, keepdims=True)
     seen = Z > 0
-    A = E / np.where(seen, Z, 1)
     L = np.log(Z, where=seen, out=np.full_like(Z, -np.inf)) + c
-    return per_group(A, V), L[..., 0]
-
-
-@contract.backward
-def attention_backward(dO, Q, K, V, O, L, rule, bias, scale):
-    """dV = Aᵀ dO,  dS = A ∘ (dO Vᵀ − δ),  dQ = scale · dS K,  dK = scale · dSᵀ Q,  δ = rowsum(dO ∘ O)."""
-    S = _scores(Q, K, rule, bias, scale)
-    A = np.exp(S - np.where(np.isneginf(L), 0, L)[..., None])
-    delta = (dO * O).sum(-1, keepdims=True)
-    dS = A * (per_group(dO, V.swapaxes(-1, -2)) - delta) * scale
-    return per_group(dS, K), summed_over_group(dS, Q, K), summed_over_group(A, dO, V)
+    return E / np.where(seen, Z, 1), L[..., 0]
 
 
 def _scores(Q, K, rule, bias, scale):

@@ -7,7 +7,7 @@ tile may have the shift 0, and states with equal shifts merge by adding.
 """
 
 import math
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 
@@ -24,19 +24,31 @@ def attention(Q, K, V, rule, bias, scale):
     O, L = np.empty((*Q.shape[:-1], V.shape[-1]), Q.dtype), np.empty(Q.shape[:-1], Q.dtype)
     for head, group, tiles in _heads(Q, K, rule, bias):
         q, k, v = Q[head], K[group], V[group]
-        loop = _by_sums if bias is None and _zero_shift_is_safe(q, k, v, scale) else _by_states
-        O[head], L[head] = loop(q, k, v, scale, tiles)
+        safe = bias is None and _zero_shift_is_safe(*_seen(q, k, v, tiles), scale)
+        O[head], L[head] = (_by_sums if safe else _by_states)(q, k, v, scale, tiles())
     return O, L
 
 
-@contract.backward
+def _states(Q, K, rule, bias, scale):
+    """c and Z of every row: what L = c + ln Z can no longer tell where c is large."""
+    c, Z = np.full(Q.shape[:-1], -np.inf, Q.dtype), np.zeros(Q.shape[:-1], Q.dtype)
+    for head, group, tiles in _heads(Q, K, rule, bias):
+        q, k = Q[head] * scale, K[group]
+        for rows, columns, mask, added in tiles():
+            seen = tile_state(_scores(q[rows], k[columns], mask, added), k[columns, :0])
+            so_far = c[head][rows], Z[head][rows], q[rows, :0]
+            c[head][rows], Z[head][rows], _ = merge_states(*so_far, *seen)
+    return c, Z
+
+
+@contract.backward_from(_states)
 def attention_backward(dO, Q, K, V, O, L, rule, bias, scale):
     """The scores of a tile are computed again, and L turns them into weights: see `tile_backward`."""
     dQ, dK, dV = np.zeros_like(Q), np.zeros_like(K), np.zeros_like(V)
     delta = (dO * O).sum(-1)
     for head, group, tiles in _heads(Q, K, rule, bias):
         q, k, v = Q[head] * scale, K[group], V[group]
-        for rows, columns, mask, added in tiles:
+        for rows, columns, mask, added in tiles():
             S = _scores(q[rows], k[columns], mask, added)
             dS, dv = tile_backward(S, v[columns], dO[head][rows], L[head][rows], delta[head][rows])
             dQ[head][rows] += dS @ k[columns] * scale
@@ -111,12 +123,21 @@ def _zero_shift_is_safe(q, k, v, scale):
     return b + math.log(largest + 1) < math.log(np.finfo(np.float32).max) / 2
 
 
+def _seen(q, k, v, tiles):
+    """The queries that see somebody, and the keys and values that somebody sees; of others none may count."""
+    sees, seen = np.zeros(len(q), bool), np.zeros(len(k), bool)
+    for rows, columns, mask, _ in tiles():
+        sees[rows] |= True if mask is None else mask.any(1)
+        seen[columns] |= True if mask is None else mask.any(0)
+    return (X if used.all() else X[used] for X, used in ((q, sees), (k, seen), (v, seen)))
+
+
 def _largest_norm(rows):
     return math.sqrt((np.square(rows) @ np.ones(rows.shape[1], rows.dtype)).max(initial=0))
 
 
 def _heads(Q, K, rule, bias):
-    """Every head, its group, and the tiles of its scores: (rows, columns, mask, added).
+    """Every head, its group, and what walks through the tiles of its scores: (rows, columns, mask, added).
 
     A mask holds ones and zeros, or is None where everybody may see all of the tile; `added` is the
     bias or None. Where nobody may see anything there is no tile.
@@ -136,7 +157,7 @@ def _heads(Q, K, rule, bias):
             yield *where, mask, None if bias is None else bias[head][where]
 
     for head in np.ndindex(b, h):
-        yield head, (head[0], head[1] // (h // g)), tiles(head)
+        yield head, (head[0], head[1] // (h // g)), partial(tiles, head)
 
 
 def _visible(rule, n, m):

@@ -100,16 +100,17 @@ class _Vectors:
     def sum(self, values):
         return self.tree(self.builder.fadd, values)
 
-    def exp2(self, x):
-        """2^x = 2^k 2^f, k the integer next to x: a polynomial for 2^f, and k added to its exponent.
+    def exp(self, x):
+        """e^x = 2^k 2^f, k the integer next to x log₂ e: a polynomial for 2^f, and k added to its exponent.
 
-        Adding 1.5 · 2^mantissa rounds x to an integer and leaves k in the lowest bits. Below the
-        smallest exponent the result is 0, as it is for −inf and for NaN.
+        Adding 1.5 · 2^mantissa rounds x log₂ e to an integer and leaves k in the lowest bits. x log₂ e
+        itself is never rounded: that would cost large x their last digits. Below the smallest exponent
+        the result is 0, as it is for −inf and for NaN.
         """
         b = self.builder
-        magic = self.constant(1.5 * 2**self.mantissa)
-        rounded = b.fadd(x, magic)
-        f = b.fsub(x, b.fsub(rounded, magic))
+        magic, log2e = self.constant(1.5 * 2**self.mantissa), self.constant(math.log2(math.e))
+        rounded = self.fma(x, log2e, magic)
+        f = self.fma(x, log2e, b.fsub(magic, rounded))
         *lower, p = (self.constant(float(c)) for c in _coefficients(self.element))
         for c in reversed(lower):
             p = self.fma(p, f, c)
@@ -117,7 +118,7 @@ class _Vectors:
             b.bitcast(rounded, self.integers), ir.Constant(self.integers, [self.mantissa] * self.lanes)
         )
         power = b.bitcast(b.add(b.bitcast(p, self.integers), exponent), self.vector)
-        smallest = self.constant(-126.0 if self.bytes == 4 else -1022.0)
+        smallest = self.constant((-126.0 if self.bytes == 4 else -1022.0) * math.log(2))
         return b.select(b.fcmp_ordered(">=", x, smallest), power, self.constant(0.0))
 
 
@@ -255,7 +256,7 @@ def _exponentials(typing, S, s, s_row, c, x, Z):
         v = _Vectors(context, builder, S[0].dtype)
         for i, address, row in _each_row(v, S, s, s_row):
             shift = v.spread(builder.load(v.at(c, x[1], _number(i))))
-            E = [v.exp2(builder.fsub(score, shift)) for score in row]
+            E = [v.exp(builder.fsub(score, shift)) for score in row]
             for u, e in enumerate(E):
                 v.store(e, address, u)
             sums = v.at(Z, v.times(builder.add(x[1], _number(i)), v.lanes))
@@ -267,7 +268,7 @@ def _exponentials(typing, S, s, s_row, c, x, Z):
 
 @njit(nogil=True, forceinline=True)
 def exponentials(S, s, s_row, c, x, Z):
-    """S becomes 2^(S − c), c one number per row; its sums are added to Z, a vector of sums per row."""
+    """S becomes e^(S − c), c one number per row; its sums are added to Z, a vector of sums per row."""
     _exponentials(S, s, s_row, c, x, Z)
 
 
@@ -283,7 +284,7 @@ def _weights_and_slopes(typing, S, D, s, s_row, L, delta, x):
         ):
             shift, mean = (v.spread(builder.load(v.at(per_row, x[1], _number(i)))) for per_row in (L, delta))
             for u in range(VECTORS):
-                A = v.exp2(builder.fsub(scores[u], shift))
+                A = v.exp(builder.fsub(scores[u], shift))
                 v.store(A, A_at, u)
                 v.store(builder.fmul(A, builder.fsub(dA[u], mean)), D_at, u)
         return context.get_dummy_value()
@@ -293,7 +294,7 @@ def _weights_and_slopes(typing, S, D, s, s_row, L, delta, x):
 
 @njit(nogil=True, forceinline=True)
 def weights_and_slopes(S, D, s, s_row, L, delta, x):
-    """S becomes the weights A = 2^(S − L), and D, which held dA, becomes dS = A (dA − delta)."""
+    """S becomes the weights A = e^(S − L), and D, which held dA, becomes dS = A (dA − delta)."""
     _weights_and_slopes(S, D, s, s_row, L, delta, x)
 
 

@@ -2,6 +2,8 @@
 
 import torch
 
+from selfattention.implementations.contract import in_its_own_dtype
+
 
 def differentiable(outputs, gradients):
     """`outputs(Q, K, V, rule, bias, scale) -> (O, L)`, made differentiable in Q, K and V.
@@ -22,7 +24,8 @@ def differentiable(outputs, gradients):
         @staticmethod
         def backward(ctx, dO, dL):
             (*arrays, bias), (rule, scale) = ctx.saved_tensors, ctx.rest
-            return *gradients(dO, dL, *arrays, rule, bias, scale), None, None, None
+            with in_its_own_dtype(dO):
+                return *gradients(dO, dL, *arrays, rule, bias, scale), None, None, None
 
     def attention(Q, K, V, rule, bias, scale):
         if bias is not None and bias.requires_grad and torch.is_grad_enabled():

@@ -21,16 +21,12 @@ def attention_backward(dO, Q, K, V, O, L, rule, bias, scale):
 
 def _forward(Q, K, V, rule, bias, scale):
     S = _scores(Q, K, rule, bias, scale)
-    L = torch.logsumexp(S, dim=-1)
-    # Not exp(S − L): with L's rounding error in them, the weights would not sum to one, and O · dO
-    # would not be the δ that makes a row of dS sum to zero.
-    A = torch.softmax(S, dim=-1).masked_fill(L.isneginf()[..., None], 0)
-    return per_group(A, V), L
+    return per_group(_weights(S), V), torch.logsumexp(S, dim=-1)
 
 
 def _gradients(dO, dL, Q, K, V, O, L, rule, bias, scale):
     """The gradients of a loss that depends on O by dO and, where it does, on L by dL."""
-    A = _weights(_scores(Q, K, rule, bias, scale), L)
+    A = _weights(_scores(Q, K, rule, bias, scale))
     delta = (dO * O).sum(-1, keepdim=True)
     if dL is not None:
         delta = delta - dL[..., None]  # ∂L/∂S is A as well
@@ -38,18 +34,22 @@ def _gradients(dO, dL, Q, K, V, O, L, rule, bias, scale):
     return per_group(dS, K), summed_over_group(dS, Q, K), summed_over_group(A, dO, V)
 
 
-_differentiable = differentiable(_forward, _gradients)
+_differentiable = differentiable(_forward, contract.sent_back(_gradients))
 
 
 def _scores(Q, K, rule, bias, scale):
     """S (b, h, n, m), −inf where the rule forbids."""
     S = per_group(Q, K.transpose(-1, -2)) * scale
     if bias is not None:
-        S = S + torch.as_tensor(bias, dtype=S.dtype, device=S.device)
+        S = S + bias.to(S.dtype)
     visible = torch.as_tensor(rule.tile(range(S.shape[-2]), range(S.shape[-1])), device=S.device)
     return S.masked_fill(~visible, -torch.inf)
 
 
-def _weights(S, L):
-    """exp(S − L); a row that may see nothing, L = −inf, has weights 0."""
-    return torch.exp(S - L.masked_fill(L.isneginf(), 0)[..., None])
+def _weights(S):
+    """softmax(S), and 0 in a row that may see nothing.
+
+    Not e^{S − L}: with L's rounding error in them, the weights would not sum to one, and O · dO would
+    not be the δ that makes a row of dS sum to zero.
+    """
+    return torch.softmax(S, dim=-1).masked_fill((S == -torch.inf).all(-1, keepdim=True), 0)

@@ -16,7 +16,20 @@ def attention(Q, K, V, rule, bias, scale):
     return _differentiable(Q, K, V, rule, bias, scale)
 
 
-@contract.backward
+def _states(Q, K, rule, bias, scale):
+    """c and Z of every row: what L = c + ln Z can no longer tell where c is large."""
+    Q = Q * scale
+    c, Z = Q.new_full(Q.shape[:-1], -torch.inf), Q.new_zeros(Q.shape[:-1])
+    for rows, columns, mask in _tiles(rule, Q, K):  # any c near the largest score will do: no slope in it
+        S = _scores(Q.detach(), K.detach(), bias, rows, columns, mask)
+        c[:, :, rows] = torch.maximum(c[:, :, rows], S.amax(-1))
+    for rows, columns, mask in _tiles(rule, Q, K):
+        S = _scores(Q, K, bias, rows, columns, mask)
+        Z[:, :, rows] += torch.exp(S - _finite(c[:, :, rows])[..., None]).sum(-1)
+    return c, Z
+
+
+@contract.backward_from(_states)
 def attention_backward(dO, Q, K, V, O, L, rule, bias, scale):
     """The scores of a tile are computed again, and L turns them into weights: A = e^{S − L}."""
     return _gradients(dO, None, Q, K, V, O, L, rule, bias, scale)
@@ -56,7 +69,7 @@ def _gradients(dO, dL, Q, K, V, O, L, rule, bias, scale):
     return dQ, dK, dV
 
 
-_differentiable = differentiable(_forward, _gradients)
+_differentiable = differentiable(_forward, contract.sent_back(_gradients, _states))
 
 
 def _tiles(rule, Q, K):
@@ -76,7 +89,7 @@ def _scores(Q, K, bias, rows, columns, mask):
     """S of one tile, −inf where the rule forbids; Q has the scale in it."""
     S = per_group(Q[:, :, rows], K[:, :, columns].transpose(-1, -2))
     if bias is not None:
-        S = S + torch.as_tensor(bias, dtype=S.dtype, device=S.device)[..., rows, columns]
+        S = S + bias[..., rows, columns].to(S.dtype)
     return S if mask is None else S.masked_fill(~mask, -torch.inf)
 
 

@@ -9,8 +9,10 @@ The tiles were chosen by what the compiler reports for an H100, see tests/test_k
 are not measured on a GPU.
 """
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import copysign, log
+from threading import Lock
 
 import numpy as np
 import torch
@@ -76,13 +78,25 @@ if INTERPRETED:
     EXACT = dict.fromkeys(EXACT, Tiles(128, 128, 1, 1))
 
 
+LOCK = Lock()
+
+
 @contract.forward_in_half
 def attention(Q, K, V, rule, bias, scale):
     """O = softmax(scale · Q Kᵀ + bias) V,  L = log-sum-exp of each row; differentiable in Q, K, V."""
     return _differentiable(Q, K, V, rule, bias, scale)
 
 
-@contract.backward_in_half
+def _states(Q, K, rule, bias, scale):
+    """c and Z of every row: what L = c + ln Z can no longer tell where c is large."""
+    call = _Call(Q, K, K, rule, bias, scale)
+    c, Z = Q.new_full(Q.shape[:-1], -torch.inf, dtype=call.sums), Q.new_zeros(Q.shape[:-1], dtype=call.sums)
+    if call.has_scores:
+        call.over_keys(_states_kernel, QUERIES, *map(_strided, (call.Q, K)), c, Z)
+    return c, Z
+
+
+@contract.backward_in_half_from(_states)
 def attention_backward(dO, Q, K, V, O, L, rule, bias, scale):
     """The scores of a tile are computed again, and L turns them into weights: A = e^{S − L}."""
     return _gradients(dO, None, Q, K, V, O, L, rule, bias, scale)
@@ -120,7 +134,7 @@ def _first_gradients(*arguments):
     return _gradients(*arguments)
 
 
-_differentiable = differentiable(_forward, _first_gradients)
+_differentiable = differentiable(_forward, contract.sent_back(_first_gradients, _states))
 
 
 class _Call:
@@ -153,7 +167,7 @@ class _Call:
         operands = tuple(map(self._on_device, self.operands))
         grid = (self.b * heads * blocks.shape[1],)
         sizes = self.h, self.g, self.n, self.m
-        with torch.cuda.device_of(self.Q):  # Triton launches on the current device
+        with torch.cuda.device_of(self.Q), _undisturbed():  # Triton launches on the current device
             kernel[grid](
                 *arrays, self.bias, operands, _strided(blocks), self.scale, *sizes, how,
                 num_warps=how.num_warps, num_stages=how.num_stages,
@@ -179,6 +193,19 @@ class _Call:
     def _expanded(self, array):
         """Broadcast to the scores by strides of 0, without a copy."""
         return array.expand(self.b, self.h, self.n, self.m)
+
+
+@contextmanager
+def _undisturbed():
+    """The interpreter stands in for Triton's functions, in all threads, for as long as a kernel runs.
+
+    And it computes with NumPy, which warns where a kernel goes on: a difference of scores may overflow.
+    """
+    if not INTERPRETED:
+        yield
+        return
+    with LOCK, np.errstate(over="ignore", invalid="ignore"):
+        yield
 
 
 def _check(Q, V):
@@ -227,7 +254,7 @@ def _head(matrix, batch, head):
 def _load(matrix, rows, end, D: tl.constexpr, WIDTH: tl.constexpr, EDGE: tl.constexpr):
     """Some rows of a matrix, 0 for what is not there; away from the edge all is there."""
     start, down, along = matrix
-    places = start + rows[:, None].to(tl.int64) * down + tl.arange(0, WIDTH)[None, :] * along
+    places = start + rows[:, None].to(tl.int64) * down + tl.arange(0, WIDTH).to(tl.int64)[None, :] * along
     if D < WIDTH:
         return tl.load(places, mask=(rows[:, None] < end) & (tl.arange(0, WIDTH)[None, :] < D), other=0.0)
     elif EDGE:
@@ -239,7 +266,7 @@ def _load(matrix, rows, end, D: tl.constexpr, WIDTH: tl.constexpr, EDGE: tl.cons
 @triton.jit
 def _store(matrix, rows, end, tile, D: tl.constexpr, WIDTH: tl.constexpr):
     start, down, along = matrix
-    places = start + rows[:, None].to(tl.int64) * down + tl.arange(0, WIDTH)[None, :] * along
+    places = start + rows[:, None].to(tl.int64) * down + tl.arange(0, WIDTH).to(tl.int64)[None, :] * along
     there = (rows[:, None] < end) & (tl.arange(0, WIDTH)[None, :] < D)
     tl.store(places, tile.to(start.dtype.element_ty), mask=there)
 
@@ -248,25 +275,25 @@ def _store(matrix, rows, end, tile, D: tl.constexpr, WIDTH: tl.constexpr):
 def _load_block(blocks, batch, block):
     """Where to begin, where everybody sees everybody, from and to, and where to end."""
     start, strides = blocks
-    start += batch * strides[0] + block * strides[1]
+    start += batch.to(tl.int64) * strides[0] + block.to(tl.int64) * strides[1]
     return tl.load(start), tl.load(start + 1), tl.load(start + 2), tl.load(start + 3)
 
 
 @triton.jit
 def _scores(left, right, i, j, mask, HOW: tl.constexpr, EDGE: tl.constexpr):
-    """The scores of a tile, −inf where nobody may look, and their unit: 2^ is taken of S · unit.
+    """The scores of a tile, −inf where nobody may look, and their unit: a score is S · unit.
 
     Without a bias the scale can wait in the unit, since a multiplication and the subtraction of a
     shift are one instruction.
     """
     bias, operands, scale, batch, head, n, m = mask
     S = tl.dot(left, tl.trans(right), out_dtype=HOW.sums, input_precision="ieee")
-    unit = tl.full([], LOG2E, HOW.sums) * scale
+    unit = tl.full([], 1.0, HOW.sums) * scale
     if bias is not None:
         start, down, along = _head(bias, batch, head)
         where = start + i.to(tl.int64) * down + j.to(tl.int64) * along
         added = tl.load(where, mask=(i < n) & (j < m), other=0.0)
-        S = S * unit + added.to(HOW.sums) * LOG2E
+        S = S * unit + added.to(HOW.sums)
         unit = tl.full([], 1.0, HOW.sums)
     if EDGE:
         S = tl.where(sees(HOW.tree, operands, batch, head, i, j, n, m) & (j < m), S, float("-inf"))
@@ -274,9 +301,18 @@ def _scores(left, right, i, j, mask, HOW: tl.constexpr, EDGE: tl.constexpr):
 
 
 @triton.jit
+def _power(S, unit, c):
+    """e^{S · unit − c}: first the difference, then base 2, or what is left of large scores is rounding.
+
+    All passes take it from here, so that all round alike.
+    """
+    return tl.math.exp2((S * unit - c) * LOG2E)
+
+
+@triton.jit
 def _weights(S, unit, L):
-    """e^{S − L}; a row that sees nothing, or does not exist, has L = −inf and weights 0."""
-    return tl.math.exp2(S * unit - tl.where(L == float("-inf"), float("inf"), L * LOG2E))
+    """e^{S − L}; a row that does not exist has L = −inf and weights 0."""
+    return _power(S, unit, tl.where(L == float("-inf"), float("inf"), L))
 
 
 @triton.jit
@@ -301,23 +337,51 @@ def _forward_kernel(Q, K, V, O, L, bias, operands, blocks, scale, h, g, n, m, HO
 
     seen = tl.where(Z > 0, Z, 1)
     _store(_head(O, batch, head), i, n, o / seen[:, None], HOW.d_v, HOW.w_v)
-    tl.store(L + (batch * h + head).to(tl.int64) * n + i, (c + tl.math.log2(seen)) * LN2, mask=i < n)
+    tl.store(L + (batch * h + head).to(tl.int64) * n + i, c + tl.math.log2(seen) * LN2, mask=i < n)
 
 
 @triton.jit
 def _merge(c, Z, o, q, i, start, keys, values, mask, HOW: tl.constexpr, EDGE: tl.constexpr):
-    """Merge the state with that of the keys from `start`; c counts in units of ln 2."""
+    """Merge the state with that of the keys from `start`."""
     m = mask[6]
     j = start + tl.arange(0, HOW.columns)
     k = _load(keys, j, m, HOW.d_k, HOW.w_k, EDGE)
     S, unit = _scores(q, k, i[:, None], j[None, :], mask, HOW, EDGE)
     highest = tl.maximum(c, tl.max(S, 1) * unit)
     shift = tl.where(highest == float("-inf"), 0.0, highest)
-    E, earlier = tl.math.exp2(S * unit - shift[:, None]), tl.math.exp2(c - shift)
+    E, earlier = _power(S, unit, shift[:, None]), _power(c, 1.0, shift)
     v = _load(values, j, m, HOW.d_v, HOW.w_v, EDGE)
     o = o * earlier[:, None]
     o = tl.dot(E.to(v.dtype), v, o, out_dtype=HOW.sums, input_precision="ieee")
     return highest, Z * earlier + tl.sum(E, 1), o
+
+
+@triton.jit
+def _states_kernel(Q, K, C, Z, bias, operands, blocks, scale, h, g, n, m, HOW: tl.constexpr):
+    """A block of queries: first c, the largest scores, then Z = Σ e^{S − c}, as the weights have it."""
+    block_count = tl.cdiv(n, HOW.rows)
+    block = block_count - 1 - tl.program_id(0) % block_count
+    batch, head = tl.program_id(0) // block_count // h, tl.program_id(0) // block_count % h
+    mask = bias, operands, scale, batch, head, n, m
+    i = block * HOW.rows + tl.arange(0, HOW.rows)
+    q = _load(_head(Q, batch, head), i, n, HOW.d_k, HOW.w_k, True)
+    keys = _head(K, batch, head // (h // g))
+
+    begin, _, _, end = _load_block(blocks, batch, block)
+    c, sums = tl.full([HOW.rows], float("-inf"), HOW.sums), tl.full([HOW.rows], 0.0, HOW.sums)
+    for start in range(begin, end, HOW.columns):
+        j = start + tl.arange(0, HOW.columns)
+        k = _load(keys, j, m, HOW.d_k, HOW.w_k, True)
+        S, unit = _scores(q, k, i[:, None], j[None, :], mask, HOW, True)
+        c = tl.maximum(c, tl.max(S, 1) * unit)
+    for start in range(begin, end, HOW.columns):
+        j = start + tl.arange(0, HOW.columns)
+        k = _load(keys, j, m, HOW.d_k, HOW.w_k, True)
+        S, unit = _scores(q, k, i[:, None], j[None, :], mask, HOW, True)
+        sums += tl.sum(_weights(S, unit, c[:, None]), 1)
+    row = (batch * h + head).to(tl.int64) * n + i
+    tl.store(C + row, c, mask=i < n)
+    tl.store(Z + row, sums, mask=i < n)
 
 
 @triton.jit
