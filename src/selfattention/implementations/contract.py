@@ -436,11 +436,6 @@ class _Form:
         return float(value)
 
 
-def _taken(maker, **arrays):
-    """The arrays as they are computed with, or an error that names one of them.
-
-    Plain arrays of NumPy in this machine's byte order, or dense tensors; Q, K and V of one dtype.
-    """
 class _Given(Rule):
     """A boolean array (b or 1, h or 1, n, m) of the library and on the device of Q, looked up."""
 
@@ -455,8 +450,11 @@ class _Given(Rule):
         return Says.EVERYBODY if part.all() else Says.SOMEBODY if part.any() else Says.NOBODY
 
 
-def _library(**arrays):
-    """NumPy or torch, whichever the three arrays come from; one dtype, a float, and one device."""
+def _taken(maker, **arrays):
+    """The arrays as they are computed with, or an error that names one of them.
+
+    Plain arrays of NumPy in this machine's byte order, or dense tensors; Q, K and V of one dtype.
+    """
     for name, array in arrays.items():
         _check_library(name, array, maker)
         _check_kind(name, array, "f", "floats: float16, bfloat16, float32 or float64")
