@@ -4,7 +4,10 @@ Masks are spelt out here as nested loops over positions, keys are copied per hea
 gradients are autograd's. Slow, and plain enough to be believed.
 """
 
+import math
 from dataclasses import dataclass
+from functools import cache
+from itertools import combinations, product
 
 import numpy as np
 import torch
@@ -15,7 +18,9 @@ from selfattention import masks
 @dataclass(frozen=True)
 class Case:
     """One call of the contract: sizes, a mask by name, whether there is a bias, a stretch of the queries,
-    whether each key scores higher than the one before, and the size of what all keys have in common."""
+    whether each key scores higher than the one before, the size of what all keys have in common, by how
+    much the first key outscores all others, so that only all of them together count for anything, and a bias
+    under which the last row lies as a whole."""
 
     b: int = 2
     h: int = 6
@@ -29,6 +34,8 @@ class Case:
     stretch: float = 1.0
     rising: bool = False
     common: float = 0.0
+    ahead: float = 0.0
+    buried: float = 0.0
 
     def __str__(self):
         return f"{self.b}x{self.h}/{self.g}x{self.n}x{self.m}x{self.d_k}/{self.d_v}-{self.mask}" + (
@@ -36,6 +43,8 @@ class Case:
             + f"-x{self.stretch:g}" * (self.stretch != 1)
             + "-rising" * self.rising
             + f"-common{self.common:g}" * (self.common != 0)
+            + f"-ahead{self.ahead:g}" * (self.ahead != 0)
+            + f"-buried{self.buried:g}" * (self.buried != 0)
         )
 
     def inputs(self):
@@ -46,7 +55,16 @@ class Case:
         Q, K, V, dO = (rng.normal(size=shape) for shape in shapes)
         if self.rising:
             Q[..., 0], K[..., 0] = 1 + abs(Q[..., 0]), np.linspace(0, 3, m)
-        return Q * self.stretch, K + self.common, V, dO, rng.normal(size=(h, n, m)) if self.bias else None
+        if self.ahead:
+            Q[..., 0], K[..., 0] = self.d_k**0.5, np.where(np.arange(m) == 0, self.ahead, 0)
+        bias = rng.normal(size=(h, n, m)) if self.bias or self.buried else None
+        if self.buried:
+            bias[:, -1] = self.buried
+        return Q * self.stretch, K + self.common, V, dO, bias
+
+    @property
+    def scale(self):
+        return self.d_k**-0.5
 
     def lengths(self):
         return np.arange(self.b) * self.m // self.b  # the first is 0: nobody may see anything
@@ -108,18 +126,139 @@ def attention(Q, K, V, visible, bias, scale=None):
     return A @ V, torch.logsumexp(S, dim=-1).masked_fill(nobody[..., 0], -torch.inf)
 
 
-def answers(case, dtype=torch.float64):
-    """O, L, dQ, dK, dV of a case by definition, computed in `dtype`, as float64 arrays."""
-    Q, K, V, dO, bias = (None if x is None else torch.tensor(x, dtype=dtype) for x in case.inputs())
+NAMES = ["O", "L", "dQ", "dK", "dV"]
+HALVES = (torch.float16, torch.bfloat16)
+
+
+@cache
+def truth(case, dtype):
+    """O, L, dQ, dK, dV of a case whose inputs are rounded to `dtype`: float64, autograd's gradients."""
+    Q, K, V, dO, bias = (None if x is None else x.double() for x in rounded(case, dtype))
     leaves = [x.requires_grad_() for x in (Q, K, V)]
     O, L = attention(*leaves, torch.from_numpy(case.visible()), bias)
     gradients = torch.autograd.grad(O, leaves, dO)
-    return [x.detach().to(torch.float64).numpy() for x in (O, L, *gradients)]
+    return [x.detach().numpy() for x in (O, L, *gradients)]
 
 
-def largest_score(case):
-    """max |S| of a case, masked or not, without its bias."""
-    Q, K = map(torch.tensor, case.inputs()[:2])
-    K = K.repeat_interleave(case.h // case.g, dim=1)
-    S = torch.einsum("bhid,bhjd->bhij", Q, K) * case.d_k**-0.5
-    return float(S.abs().max()) if S.numel() else 0.0
+def rounded(case, dtype):
+    """Q, K, V, dO and the bias of a case, as an implementation is given them."""
+    return [None if x is None else torch.tensor(x, dtype=dtype) for x in case.inputs()]
+
+
+@dataclass(frozen=True)
+class Way:
+    """One of many equally good ways to compute the formula: they differ by their rounding errors alone."""
+
+    seed: int  # the order in which queries, keys and features are summed
+    base_two: bool  # 2^(s log₂ e) for e^s
+    early: bool  # the scale is multiplied into Q, not into S
+    rebuilt: bool  # the backward pass takes e^{S − L} for the weights
+    narrow: bool  # weights are rounded to the dtype before they are multiplied, as tensor cores want them
+
+
+WAYS = [Way(seed, *choices) for seed, choices in enumerate(product((False, True), repeat=4))]
+WELL_KNOWN = (
+    128  # an |L| beyond it, rounded to float32, leaves e^{S − L} fewer than 16 bits: no good way then
+)
+
+
+def direct(case, dtype, way):
+    """O, L, dQ, dK, dV of a case with every step in `dtype`; halves are widened to float32 and rounded once.
+
+    δ is taken of the O that was given out, rounded, since that is what a backward pass is handed.
+    """
+    Q, K, V, dO, bias, visible, back = _shuffled(case, dtype, way.seed)
+    S = _products(Q * case.scale, K) if way.early else _products(Q, K) * case.scale
+    S = (S if bias is None else S + bias).masked_fill(~visible, -torch.inf)
+    nobody = ~visible.any(-1, keepdim=True)
+    A, L = _softmax(S, way)
+    A, L = A.masked_fill(nobody, 0), L.masked_fill(nobody[..., 0], -torch.inf)
+    factor = (lambda x: x.to(dtype).to(x.dtype)) if way.narrow else (lambda x: x)
+    O = torch.einsum("bhij,bhjd->bhid", factor(A), V).to(dtype)
+    if way.rebuilt and _largest(L.numpy()) <= WELL_KNOWN:
+        A = _rebuilt(S, L, way)
+    dS = A * (_products(dO, V) - (dO * O).sum(-1, keepdim=True)) * case.scale
+    A, dS = factor(A), factor(dS)
+    dQ = torch.einsum("bhij,bhjd->bhid", dS, K)
+    dK, dV = (torch.einsum("bhij,bhid->bhjd", *pair) for pair in ((dS, Q), (A, dO)))
+    return [
+        x.double().numpy()
+        for x in (O[:, :, back[0]], L[:, :, back[0]], *_unshuffled(dQ, dK, dV, back, case, dtype))
+    ]
+
+
+def _shuffled(case, dtype, seed):
+    """What a case is computed from, its queries, keys and features in another order, and the way back."""
+    working = torch.float32 if dtype in HALVES else dtype
+    Q, K, V, dO, bias = (None if x is None else x.to(working) for x in rounded(case, dtype))
+    K, V = (x.repeat_interleave(case.h // case.g, dim=1) for x in (K, V))
+    rng = np.random.default_rng(seed)
+    i, j, d = (torch.from_numpy(rng.permutation(size)) for size in (case.n, case.m, case.d_k))
+    visible = torch.from_numpy(case.visible())[..., i, :][..., j]
+    bias = None if bias is None else bias[..., i, :][..., j]
+    rows = Q[:, :, i][..., d], K[:, :, j][..., d], V[:, :, j], dO[:, :, i]
+    return *rows, bias, visible, [torch.argsort(order) for order in (i, j, d)]
+
+
+def _unshuffled(dQ, dK, dV, back, case, dtype):
+    """The gradients in the order of the inputs, those of a group's heads summed."""
+    i, j, d = back
+    dK, dV = (x[:, :, j].unflatten(1, (case.g, -1)).sum(2) for x in (dK, dV))
+    return (x.to(dtype) for x in (dQ[:, :, i][..., d], dK[..., d], dV))
+
+
+def _products(left, right):
+    return torch.einsum("bhid,bhjd->bhij", left, right)
+
+
+def _softmax(S, way):
+    """A and L of scores; of a row that sees nothing, whatever comes."""
+    if not way.base_two or not S.shape[-1]:
+        return torch.softmax(S, dim=-1), torch.logsumexp(S, dim=-1)
+    S = S * math.log2(math.e)
+    c = S.amax(-1, keepdim=True)
+    E = torch.exp2(S - c)
+    Z = E.sum(-1, keepdim=True)
+    return E / Z, ((c + torch.log2(Z)) * math.log(2))[..., 0]
+
+
+def _rebuilt(S, L, way):
+    """Weights from scores and L; in base two, L comes back from natural logarithms."""
+    L = L.masked_fill(L.isneginf(), 0)[..., None]
+    log2e = math.log2(math.e)
+    return torch.exp2(S * log2e - L * log2e) if way.base_two else torch.exp(S - L)
+
+
+def dtype_of(name, dtype):
+    """The dtype of an answer to inputs of `dtype`: L of halves stays where they accumulate."""
+    return torch.float32 if name == "L" and dtype in HALVES else dtype
+
+
+@cache
+def budget(case, dtype):
+    """The largest error that an implementation may make in each of O, L, dQ, dK and dV.
+
+    It is one more way to compute the formula: so twice the error of the worst of WAYS, plus as much as two
+    of them lie apart, both measured for the case and the dtype. In cases so small that all ways agree, one
+    rounding of the largest number.
+    """
+    exact = truth(case, dtype)
+    answers = [direct(case, dtype, way) for way in WAYS]
+    return [
+        max(
+            2 * max(error(way, right) for way in ways)
+            + max(error(one, other) for one, other in combinations(ways, 2)),
+            torch.finfo(dtype_of(name, dtype)).eps * _largest(right),
+        )
+        for name, right, *ways in zip(NAMES, exact, *answers, strict=True)
+    ]
+
+
+def error(given, exact):
+    """The largest difference of two arrays where the exact one is finite: −∞ stands in L for an empty row."""
+    finite = np.isfinite(exact)
+    return np.abs(given[finite] - exact[finite]).max(initial=0.0)
+
+
+def _largest(x):
+    return np.abs(x[np.isfinite(x)]).max(initial=0.0)
