@@ -36,5 +36,6 @@ def __getattr__(name):
         raise AttributeError(name)
     if name not in _exercises():
         near = get_close_matches(name, _exercises())
-        raise AttributeError(f"no exercise {name}" + (f"; did you mean {' or '.join(near)}?" if near else ""))
+        hint = f"; did you mean {' or '.join(near)}?" if near else ""
+        raise AttributeError(f"no exercise {name}{hint}", name=name)  # without obj: Python adds no second hint
     return _exercises()[name]
