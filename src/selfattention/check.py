@@ -37,5 +37,6 @@ def __getattr__(name):
     if name not in _exercises():
         near = get_close_matches(name, _exercises())
         hint = f"; did you mean {' or '.join(near)}?" if near else ""
-        raise AttributeError(f"no exercise {name}{hint}", name=name)  # without obj: Python adds no second hint
+        # Without obj, Python adds no hint of its own.
+        raise AttributeError(f"no exercise {name}{hint}", name=name)
     return _exercises()[name]

@@ -4,7 +4,10 @@ import ast
 import inspect
 import textwrap
 
-from IPython.display import Markdown
+from selfattention.extras import needed
+
+with needed():
+    from IPython.display import Markdown
 
 
 def show_source(function):

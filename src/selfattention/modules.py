@@ -4,8 +4,11 @@ The layer computes the book's formula with its letters, from plain tensor operat
 kernel is called, so that it can be held against the fused ones.
 """
 
-import torch
-from torch import Tensor, nn
+from selfattention.extras import needed
+
+with needed():
+    import torch
+    from torch import Tensor, nn
 
 
 class MultiHeadAttention(nn.Module):

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
 
+from selfattention.extras import advice
+
 
 @dataclass(frozen=True)
 class Implementation:
@@ -23,7 +25,7 @@ class Implementation:
         """Why it cannot run here, in words; None where it can."""
         for needed in filter(None, (self.library, self.compiler)):
             if find_spec(needed) is None:
-                return f"{needed} is not installed"
+                return advice(needed)
         if self.device == "cuda" and not import_module("torch").cuda.is_available():
             return "no CUDA device"
         if self.compiler == "triton":

@@ -13,7 +13,11 @@ from dataclasses import dataclass
 from math import copysign, log
 
 import numpy as np
-import torch
+
+from selfattention.extras import needed
+
+with needed():
+    import torch
 
 from selfattention.implementations import contract
 from selfattention.implementations.torch_autograd import differentiable

