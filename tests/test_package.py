@@ -3,12 +3,15 @@
 import json
 import os
 import re
+import runpy
 import shutil
 import subprocess
 import sys
 import tomllib
 import zipfile
+from importlib import import_module
 from importlib.metadata import distribution
+from inspect import isclass, isfunction, signature, unwrap
 from pathlib import Path
 
 import numpy as np
@@ -164,3 +167,63 @@ def test_no_expression_is_pasted_into_a_script(path):
     scripts = [step["run"] for job in jobs for step in job["steps"] if "run" in step]
     assert len(scripts) >= 5
     assert [script for script in scripts if "${{" in script] == []
+
+
+# Types ------------------------------------------------------------------------------------------------
+
+TYPED = ROOT / "tests/typed_use.py"
+PYRIGHT = ROOT / "tests/browser/node_modules/pyright/index.js"
+DOORS = [
+    "check",
+    "extras",
+    "formulas",
+    "implementations",
+    "masks",
+    "modules",
+    "mutants",
+    "mutants.kill_matrix",
+]
+OPERATORS = {"__call__", "__and__", "__or__", "__invert__"}
+
+
+def functions_of(door):
+    """The public functions that a module shows, and the public methods of its classes: name, function."""
+    shown = vars(import_module(f"selfattention.{door}")).items()
+    ours = {name: value for name, value in shown if name[0] != "_" and "selfattention" in _home(value)}
+    for name, value in ours.items():
+        if isfunction(value):
+            yield name, value
+        elif isclass(value):
+            methods = {method: getattr(f, "__func__", f) for method, f in vars(value).items()}
+            public = [m for m, f in methods.items() if isfunction(f) and (m[0] != "_" or m in OPERATORS)]
+            yield from ((f"{name}.{method}", methods[method]) for method in public)
+
+
+def _home(value):
+    return getattr(value, "__module__", None) or ""
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_every_public_function_says_what_it_takes_and_gives(door):
+    for name, function in functions_of(door):
+        wanted = {*signature(function).parameters, "return"} - {"self", "cls"}
+        assert wanted <= {*unwrap(function).__annotations__}, name
+
+
+def test_what_a_user_writes_runs():
+    runpy.run_path(str(TYPED))
+
+
+def test_what_a_user_writes_is_what_a_strict_type_checker_accepts(tmp_path):
+    """In a folder of its own, with the sources as a library: mistakes in it are marked, and must be seen."""
+    node = shutil.which("node")
+    if not (node and PYRIGHT.is_file()):
+        reason = "this test needs: node, npm ci --prefix tests/browser"
+        pytest.fail(reason) if os.environ.get("REQUIRE_BROWSER") else pytest.skip(reason)
+    shutil.copy(TYPED, tmp_path)
+    settings = {"include": [TYPED.name], "extraPaths": [str(ROOT / "src")]}
+    (tmp_path / "pyrightconfig.json").write_text(json.dumps(settings), encoding="utf-8")
+    command = [node, str(PYRIGHT), "--project", str(tmp_path), "--pythonpath", sys.executable]
+    done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8")
+    assert done.returncode == 0, done.stdout
+    assert "0 errors" in done.stdout

@@ -4,17 +4,21 @@ The axes stand once, in the annotations (see `selfattention.notation`), so that 
 quote them. jaxtyping does the matching; this file turns a mismatch into a sentence.
 """
 
+from collections.abc import Callable
 from functools import wraps
 from inspect import signature
-from typing import get_args
+from typing import ParamSpec, TypeVar, get_args
 
 import numpy as np
 from jaxtyping import AbstractArray, jaxtyped
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
 _NUMBERS = {"f": "floats", "b": "booleans", "i": "integers"}  # by NumPy's letter for a kind of dtype
 
 
-def checked(formula):
+def checked(formula: Callable[P, R]) -> Callable[P, R]:
     """Check the arrays that go into a formula, and those that come out, against its signature.
 
     Raises `TypeError` for what is not a float array, `ValueError` for axes that do not fit and

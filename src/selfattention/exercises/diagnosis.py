@@ -108,7 +108,7 @@ class Exercise:
         self.found = function
         return function
 
-    def __call__(self, answer):
+    def __call__(self, answer: object) -> Verdict:
         """The verdict on an answer: a function, or the value where a value was asked for."""
         if untouched(answer):
             return Verdict(Kind.NOT_ATTEMPTED, "Not attempted yet.")

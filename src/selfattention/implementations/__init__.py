@@ -8,8 +8,10 @@
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
+from typing import cast
 
 from selfattention.extras import advice
+from selfattention.implementations.protocol import Loaded
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,7 @@ class Implementation:
     device: str = "cpu"
     compiler: str | None = None  # what else it needs
 
-    def why_not(self):
+    def why_not(self) -> str | None:
         """Why it cannot run here, in words; None where it can."""
         for needed in filter(None, (self.library, self.compiler)):
             if find_spec(needed) is None:
@@ -32,9 +34,9 @@ class Implementation:
             return import_module("selfattention.implementations.triton_here").why_not(self.device)
         return None
 
-    def load(self):
+    def load(self) -> Loaded:
         """The module, with `attention` and `attention_backward`."""
-        return import_module(f"selfattention.implementations.{self.name}")
+        return cast(Loaded, import_module(f"selfattention.implementations.{self.name}"))
 
 
 IMPLEMENTATIONS = {

@@ -25,20 +25,21 @@ from functools import wraps
 
 import numpy as np
 
+from selfattention.implementations.protocol import Attention, AttentionBackward
 from selfattention.masks import Rule, Table, everybody
 
 
-def forward(function):
+def forward(function) -> Attention:
     """Let `function(Q, K, V, rule, bias, scale) -> (O, L)`, on the one form, keep the contract."""
     return _forward(_of_finite_numbers(function), _accumulator)
 
 
-def forward_in_half(function):
+def forward_in_half(function) -> Attention:
     """The same for a function that widens halves itself: they come as they are."""
     return _forward(_of_finite_numbers(function), _unchanged)
 
 
-def forward_that_tells(function):
+def forward_that_tells(function) -> Attention:
     """The same for a function that may read what is not finite, if nothing hides that it has.
 
     Whoever sees NaN or infinity must show it: as anything not finite in O, or as NaN in L. So may
@@ -82,12 +83,12 @@ def _searched_afterwards(function):
     return answer
 
 
-def backward(function):
+def backward(function) -> AttentionBackward:
     """Let `function(dO, Q, K, V, O, L, rule, bias, scale) -> (dQ, dK, dV)` keep the contract."""
     return _backward(function, _accumulator)
 
 
-def backward_in_half(function):
+def backward_in_half(function) -> AttentionBackward:
     """The same for a function that widens halves itself: they come as they are."""
     return _backward(function, _unchanged)
 

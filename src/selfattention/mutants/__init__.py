@@ -6,9 +6,13 @@ say it. To add a mutant, add a function; `kill_matrix` finds it, and a test fail
 `selfattention.properties` tells it from the right one.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from inspect import getdoc, getmembers, isfunction
+from typing import Any
+
+Function = Callable[..., Any]
 
 
 @dataclass(frozen=True)
@@ -16,15 +20,15 @@ class Mutant:
     """One wrong function and what it is called."""
 
     target: str
-    function: object
+    function: Function
 
     @property
-    def name(self):
+    def name(self) -> str:
         """The mistake, as the docstring's first line says it, without its chapter."""
         return getdoc(self.function).splitlines()[0].split(". Chapter")[0].rstrip(".")
 
     @property
-    def source(self):
+    def source(self) -> str:
         """Where the course meets it, the chapter and, where there is one, the pitfall's number."""
         return "Chapter" + getdoc(self.function).splitlines()[0].split(". Chapter", 1)[1].rstrip(".")
 
@@ -42,24 +46,24 @@ RIGHT = {
 }
 
 
-def right(target):
+def right(target: str) -> Function:
     """The function that the mutants of `target` get wrong."""
     module, name = RIGHT[target]
     return getattr(import_module(module), name)
 
 
-def public_functions(module_name):
+def public_functions(module_name: str) -> list[Function]:
     """The functions that a module defines itself, in the order of its text."""
     module = import_module(module_name)
     own = [f for _, f in getmembers(module, isfunction) if f.__module__ == module_name]
     return sorted((f for f in own if not f.__name__.startswith("_")), key=lambda f: f.__code__.co_firstlineno)
 
 
-def mutants(target):
+def mutants(target: str) -> list[Mutant]:
     """All mutants of a target."""
     return [Mutant(target, function) for function in public_functions(f"selfattention.mutants.{target}")]
 
 
-def properties(target):
+def properties(target: str) -> list[Function]:
     """All properties that a function of this target should have, each a function of the candidate."""
     return public_functions(f"selfattention.properties.{target}")
