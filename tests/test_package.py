@@ -173,16 +173,8 @@ def test_no_expression_is_pasted_into_a_script(path):
 
 TYPED = ROOT / "tests/typed_use.py"
 PYRIGHT = ROOT / "tests/browser/node_modules/pyright/index.js"
-DOORS = [
-    "check",
-    "extras",
-    "formulas",
-    "implementations",
-    "masks",
-    "modules",
-    "mutants",
-    "mutants.kill_matrix",
-]
+DOORS = ["check", "display", "extras", "formulas", "implementations", "masks", "modules", "mutants"]
+DOORS += ["mutants.kill_matrix", "trained.reactions", "trained.rxnmapper", "trained.smiles"]
 OPERATORS = {"__call__", "__and__", "__or__", "__invert__"}
 
 

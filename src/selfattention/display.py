@@ -3,6 +3,7 @@
 import ast
 import inspect
 import textwrap
+from collections.abc import Callable
 
 from selfattention.extras import needed
 
@@ -10,7 +11,7 @@ with needed():
     from IPython.display import Markdown
 
 
-def show_source(function):
+def show_source(function: Callable[..., object]) -> Markdown:
     """The text of `function` as it stands in the package, docstring included."""
     lines = inspect.getsource(inspect.unwrap(function)).splitlines()
     first = ast.parse(textwrap.dedent("\n".join(lines))).body[0].lineno  # below the decorators
