@@ -34,7 +34,6 @@ ALLOWED = {
     },
     "properties": {"numpy", "torch", "selfattention.formulas", "selfattention.masks"},
     "implementations": {"numpy", "selfattention.masks", "selfattention.implementations"},
-    "implementations/protocol.py": {"numpy", "torch", "selfattention.masks"},  # torch: type checkers only
     "exercises/evidence.py": {"numpy"},
     "exercises/diagnosis.py": {"numpy", "selfattention.exercises.evidence"},
     "exercises": {

@@ -20,8 +20,13 @@ from selfattention.modules import MultiHeadAttention
 from selfattention.mutants import mutants
 from selfattention.mutants.kill_matrix import kill_matrix
 
+
 # Formulas: NumPy in, NumPy out.
-Q = np.random.default_rng(0).standard_normal((1, 4, 3))
+def drawn() -> np.ndarray:
+    return np.random.default_rng(0).standard_normal((1, 4, 3))
+
+
+Q = drawn()
 A = softmax(Q)
 assert_type(A, np.ndarray)
 assert_type(formulas.attention(Q, Q, Q), np.ndarray)
@@ -65,9 +70,8 @@ assert_type(IMPLEMENTATIONS["torch_tiled"].load().attention(X, X, X), tuple[torc
 
 
 def misused_implementation() -> None:
-    module.attention(Q, X, X)  # pyright: ignore
     module.attention(Q, Q, Q, rule)  # pyright: ignore[reportCallIssue]
-    module.attention(Q, Q, Q, mask="causal")  # pyright: ignore
+    module.attend(Q, Q, Q)  # pyright: ignore
 
 
 # Modules.

@@ -8,10 +8,17 @@
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
-from typing import cast
+from typing import Protocol, cast
 
 from selfattention.extras import advice
-from selfattention.implementations.protocol import Loaded
+from selfattention.implementations.contract import Attention, AttentionBackward
+
+
+class Loaded(Protocol):
+    """The module of an implementation."""
+
+    attention: Attention
+    attention_backward: AttentionBackward
 
 
 @dataclass(frozen=True)

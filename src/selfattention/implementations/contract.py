@@ -21,25 +21,62 @@ K (b, g, m, d_k), V (b, g, m, d_v) of one dtype, a rule, a bias or None, a scale
 
 import math
 import sys
+from collections.abc import Callable
 from functools import wraps
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
-from selfattention.implementations.protocol import Attention, AttentionBackward
 from selfattention.masks import Rule, Table, everybody
 
+Array = TypeVar("Array")
+"""NumPy arrays or torch tensors: what comes in goes out."""
 
-def forward(function) -> Attention:
+
+class Attention(Protocol):
+    """How an implementation's forward pass is called."""
+
+    def __call__(
+        self,
+        Q: Array,
+        K: Array,
+        V: Array,
+        *,
+        mask: Rule | Any | None = None,
+        bias: Any | None = None,
+        scale: float | None = None,
+    ) -> tuple[Array, Array]: ...
+
+
+class AttentionBackward(Protocol):
+    """How an implementation's backward pass is called."""
+
+    def __call__(
+        self,
+        dO: Array,
+        Q: Array,
+        K: Array,
+        V: Array,
+        O: Array,
+        L: Array,
+        *,
+        mask: Rule | Any | None = None,
+        bias: Any | None = None,
+        scale: float | None = None,
+    ) -> tuple[Array, Array, Array]: ...
+
+
+def forward(function: Callable) -> Attention:
     """Let `function(Q, K, V, rule, bias, scale) -> (O, L)`, on the one form, keep the contract."""
     return _forward(_of_finite_numbers(function), _accumulator)
 
 
-def forward_in_half(function) -> Attention:
+def forward_in_half(function: Callable) -> Attention:
     """The same for a function that widens halves itself: they come as they are."""
     return _forward(_of_finite_numbers(function), _unchanged)
 
 
-def forward_that_tells(function) -> Attention:
+def forward_that_tells(function: Callable) -> Attention:
     """The same for a function that may read what is not finite, if nothing hides that it has.
 
     Whoever sees NaN or infinity must show it: as anything not finite in O, or as NaN in L. So may
@@ -83,12 +120,12 @@ def _searched_afterwards(function):
     return answer
 
 
-def backward(function) -> AttentionBackward:
+def backward(function: Callable) -> AttentionBackward:
     """Let `function(dO, Q, K, V, O, L, rule, bias, scale) -> (dQ, dK, dV)` keep the contract."""
     return _backward(function, _accumulator)
 
 
-def backward_in_half(function) -> AttentionBackward:
+def backward_in_half(function: Callable) -> AttentionBackward:
     """The same for a function that widens halves itself: they come as they are."""
     return _backward(function, _unchanged)
 
