@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from enum import Enum
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 
 class Says(Enum):
@@ -19,7 +18,7 @@ class Says(Enum):
     SOMEBODY = "ask position by position"
     EVERYBODY = "everybody may see"
 
-    def __invert__(self) -> "Says":
+    def __invert__(self):
         return _OPPOSITE[self]
 
 
@@ -33,25 +32,25 @@ _OPPOSITE = {
 class Rule:
     """May query i see key j? Subclasses answer for positions and, in bulk, for tiles."""
 
-    def __call__(self, i: np.ndarray, j: np.ndarray) -> np.ndarray:
+    def __call__(self, i, j):
         """True where query i may see key j; i and j are integer arrays that broadcast."""
         raise NotImplementedError
 
-    def says(self, rows: range, columns: range) -> Says:
+    def says(self, rows, columns):
         """What the rule says of the tile of queries `rows` and keys `columns` (two ranges)."""
         raise NotImplementedError
 
-    def tile(self, rows: range, columns: range) -> np.ndarray:
+    def tile(self, rows, columns):
         """The rule, spelt out on a tile: booleans (…, len(rows), len(columns))."""
         return self(np.arange(rows.start, rows.stop)[:, None], np.arange(columns.start, columns.stop))
 
-    def __and__(self, other: "Rule") -> "Rule":
+    def __and__(self, other):
         return Both(self, other)
 
-    def __or__(self, other: "Rule") -> "Rule":
+    def __or__(self, other):
         return Either(self, other)
 
-    def __invert__(self) -> "Rule":
+    def __invert__(self):
         return Not(self)
 
 
@@ -62,10 +61,10 @@ class Both(Rule):
     a: Rule
     b: Rule
 
-    def __call__(self, i: np.ndarray, j: np.ndarray) -> np.ndarray:
+    def __call__(self, i, j):
         return self.a(i, j) & self.b(i, j)
 
-    def says(self, rows: range, columns: range) -> Says:
+    def says(self, rows, columns):
         one = self.a.says(rows, columns)
         if one is Says.NOBODY:
             return one
@@ -80,10 +79,10 @@ class Either(Rule):
     a: Rule
     b: Rule
 
-    def __call__(self, i: np.ndarray, j: np.ndarray) -> np.ndarray:
+    def __call__(self, i, j):
         return self.a(i, j) | self.b(i, j)
 
-    def says(self, rows: range, columns: range) -> Says:
+    def says(self, rows, columns):
         return ~Both(~self.a, ~self.b).says(rows, columns)
 
 
@@ -93,10 +92,10 @@ class Not(Rule):
 
     a: Rule
 
-    def __call__(self, i: np.ndarray, j: np.ndarray) -> np.ndarray:
+    def __call__(self, i, j):
         return ~self.a(i, j)
 
-    def says(self, rows: range, columns: range) -> Says:
+    def says(self, rows, columns):
         return ~self.a.says(rows, columns)
 
 
@@ -107,11 +106,11 @@ class Band(Rule):
     low: float
     high: float
 
-    def __call__(self, i: np.ndarray, j: np.ndarray) -> np.ndarray:
+    def __call__(self, i, j):
         near_enough = j + self.low <= i if self.low > -np.inf else j == j  # no pair need meet infinity
         return near_enough & (i <= j + self.high if self.high < np.inf else i == i)
 
-    def says(self, rows: range, columns: range) -> Says:
+    def says(self, rows, columns):
         nearest, farthest = rows.start - (columns.stop - 1), rows.stop - 1 - columns.start
         if farthest < self.low or nearest > self.high:
             return Says.NOBODY
@@ -125,10 +124,10 @@ class Moved(Rule):
     a: Rule
     by: int
 
-    def __call__(self, i: np.ndarray, j: np.ndarray) -> np.ndarray:
+    def __call__(self, i, j):
         return self.a(i + self.by, j)
 
-    def says(self, rows: range, columns: range) -> Says:
+    def says(self, rows, columns):
         return self.a.says(range(rows.start + self.by, rows.stop + self.by), columns)
 
 
@@ -138,10 +137,10 @@ class Lengths(Rule):
 
     lengths: np.ndarray  # (…, 1, 1)
 
-    def __call__(self, i: np.ndarray, j: np.ndarray) -> np.ndarray:
+    def __call__(self, i, j):
         return (j < self.lengths) & (i == i)  # the second term lends the shape of i
 
-    def says(self, rows: range, columns: range) -> Says:
+    def says(self, rows, columns):
         if columns.start >= self.lengths.max():
             return Says.NOBODY
         return Says.EVERYBODY if columns.stop <= self.lengths.min() else Says.SOMEBODY
@@ -153,11 +152,11 @@ class SameDocument(Rule):
 
     ids: np.ndarray
 
-    def __call__(self, i: np.ndarray, j: np.ndarray) -> np.ndarray:
+    def __call__(self, i, j):
         flat = self.ids[..., 0, :]
         return flat[..., i] == flat[..., j]
 
-    def says(self, rows: range, columns: range) -> Says:
+    def says(self, rows, columns):
         asking, offering = self.ids[..., rows.start : rows.stop], self.ids[..., columns.start : columns.stop]
         first, last, lowest, highest = asking.min(), asking.max(), offering.min(), offering.max()
         if last < lowest or highest < first:
@@ -171,13 +170,13 @@ class Table(Rule):
 
     allowed: np.ndarray
 
-    def __call__(self, i: np.ndarray, j: np.ndarray) -> np.ndarray:
+    def __call__(self, i, j):
         return self.allowed[..., i, j]
 
-    def tile(self, rows: range, columns: range) -> np.ndarray:
+    def tile(self, rows, columns):
         return self.allowed[..., rows.start : rows.stop, columns.start : columns.stop]
 
-    def says(self, rows: range, columns: range) -> Says:
+    def says(self, rows, columns):
         part = self.tile(rows, columns)
         return Says.EVERYBODY if part.all() else Says.SOMEBODY if part.any() else Says.NOBODY
 
@@ -189,21 +188,21 @@ causal = Band(0, np.inf)
 """Nobody sees what comes after, j ≤ i. For n ≠ m this is the top-left alignment."""
 
 
-def window(w: int) -> Rule:
+def window(w):
     """The w − 1 neighbours on each side: abs(i − j) < w. `causal & window(w)` sees the last w keys."""
     if not isinstance(w, int | np.integer) or w < 1:
         raise ValueError(f"w is {w!r}; wanted a positive integer")
     return Band(-(w - 1), w - 1)
 
 
-def prefix(p: int) -> Rule:
+def prefix(p):
     """j < p: the first p keys. `causal | prefix(p)` is the mask of a prefix language model."""
     if not isinstance(p, int | np.integer) or p < 0:
         raise ValueError(f"p is {p!r}; wanted a non-negative integer")
     return Lengths(np.full((1, 1), p))
 
 
-def padding(lengths: ArrayLike) -> Rule:
+def padding(lengths):
     """j < length, one length per member of a batch (b,): for scores (b, h, n, m)."""
     lengths = np.asarray(lengths)
     if lengths.dtype.kind not in "iu" or lengths.ndim != 1 or lengths.min(initial=0) < 0:
@@ -211,7 +210,7 @@ def padding(lengths: ArrayLike) -> Rule:
     return Lengths(lengths[:, None, None, None])
 
 
-def documents(ids: ArrayLike) -> Rule:
+def documents(ids):
     """ids[i] = ids[j]: packed documents do not see one another; ids (n,), one per position."""
     ids = np.asarray(ids)
     if ids.dtype.kind not in "iu" or ids.ndim != 1:
@@ -219,11 +218,11 @@ def documents(ids: ArrayLike) -> Rule:
     return SameDocument(ids[None, :])
 
 
-def top_left(rule: Rule, n: int, m: int) -> Rule:
+def top_left(rule, n, m):
     """The rule as it stands: query 0 beside key 0."""
     return rule
 
 
-def bottom_right(rule: Rule, n: int, m: int) -> Rule:
+def bottom_right(rule, n, m):
     """The rule with the *last* query beside the last key: what a cache of m − n earlier keys needs."""
     return Moved(rule, m - n)
