@@ -5,10 +5,11 @@
 
 Q (…, h, n, d_k), K (…, g, m, d_k), V (…, g, m, d_v); g divides h, and head i reads the keys of
 group i // (h / g), without a copy of K or V. `mask` is a rule of `selfattention.masks` or a boolean
-array (…, h, n, m), True = may see; `bias` (…, h, n, m) is added to the scaled scores; `scale` is
-d_k**-0.5 where it is not given. O (…, h, n, d_v) is the output, L (…, h, n) the log-sum-exp of each
-row of scores. O has the dtype of Q, K and V; half precisions accumulate in float32, and L stays
-there.
+array that broadcasts to (…, h, n, m), True = may see: three axes are one mask per head, (h, n, m). A
+rule answers with (n, m), (h, n, m) or (b, h, n, m), b the members of all leading axes, in order.
+`bias` (…, h, n, m) is added to the scaled scores; `scale` is d_k**-0.5 where it is not given.
+O (…, h, n, d_v) is the output, L (…, h, n) the log-sum-exp of each row of scores. O has the dtype of
+Q, K and V; half precisions accumulate in float32, and L stays there.
 
 A row that may see nothing gives 0 in O, −inf in L and zero gradients. NaN or infinity in a slot that
 nobody may see reaches nothing; a query that may see one, or holds one, gets NaN.
@@ -27,7 +28,7 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
-from selfattention.masks import Rule, Table, everybody
+from selfattention.masks import Rule, Says, everybody
 
 Array = TypeVar("Array")
 """NumPy arrays or torch tensors: what comes in goes out."""
@@ -205,15 +206,26 @@ class _Form:
         if mask is None:
             return everybody
         if not isinstance(mask, Rule):
-            return Table(self._scores_like("mask", mask, "booleans, True = may see"))
-        try:  # one look at the last query and the last key: does the rule reach so far?
-            corner = mask(np.array([[max(self.n - 1, 0)]]), np.array([max(self.m - 1, 0)]))
+            return _Given(self._scores_like("mask", mask, "booleans, True = may see"))
+        ends_before = f"mask ends before query {self.n - 1} or key {self.m - 1}: it is {mask!r}"
+        if self.n > mask.ends[0] or self.m > mask.ends[1]:
+            raise ValueError(ends_before)
+        try:  # one look at the last queries and keys: does a rule of one's own reach so far?
+            corner = mask.tile(range(max(self.n - 2, 0), self.n), range(max(self.m - 2, 0), self.m))
         except IndexError as error:
-            raise ValueError(f"mask ends before query {self.n - 1} or key {self.m - 1}: {error}") from None
-        batch = corner.shape[0] if corner.ndim > 2 else 1
+            raise ValueError(f"{ends_before}, {error}") from None
+        self._check_leading_axes(corner.shape)
+        return mask
+
+    def _check_leading_axes(self, shape):
+        """Of a rule's answer, (n, m), (h, n, m) or (b, h, n, m)."""
+        if len(shape) > 4:
+            raise ValueError(f"mask answers with shape {tuple(shape)}; wanted four axes or fewer, (b, h, n, m)")
+        batch, heads = (1, 1, *shape)[-4:-2]
         if batch not in (1, math.prod(self.batch)):
             raise ValueError(f"mask speaks of a batch of {batch}; wanted {math.prod(self.batch)}")
-        return mask
+        if heads not in (1, self.h):
+            raise ValueError(f"mask speaks of {heads} heads; wanted {self.h}; a batch has axes (b, 1, n, m)")
 
     def _scores_like(self, name, array, wanted):
         """An array that broadcasts to the scores (…, h, n, m), with its batch axes folded into one."""
@@ -223,6 +235,8 @@ class _Form:
         if _kind(array.dtype) != kind:
             raise TypeError(f"{name} has dtype {array.dtype}; wanted {wanted}")
         array = self._array(array)
+        if kind == "b" and self.xp is not np:
+            array = array.clone()  # autograd asks for the mask again, and it may be refilled by then
         full = (*self.batch, self.h, self.n, self.m)
         shape = (1,) * (len(full) - len(array.shape)) + tuple(array.shape)
         if len(shape) > len(full) or any(a not in (1, b) for a, b in zip(shape, full, strict=True)):
@@ -237,6 +251,20 @@ class _Form:
     def _array(self, array):
         """Of the library and on the device of Q: rules answer in NumPy's arrays, on the CPU."""
         return np.asarray(array) if self.xp is np else self.xp.as_tensor(array, device=self.device)
+
+
+class _Given(Rule):
+    """A boolean array (b or 1, h or 1, n, m) of the library and on the device of Q, looked up."""
+
+    def __init__(self, allowed):
+        self.allowed = allowed
+
+    def tile(self, rows, columns):
+        return self.allowed[..., rows.start : rows.stop, columns.start : columns.stop]
+
+    def says(self, rows, columns):
+        part = self.tile(rows, columns)
+        return Says.EVERYBODY if part.all() else Says.SOMEBODY if part.any() else Says.NOBODY
 
 
 def _library(**arrays):

@@ -99,9 +99,11 @@ def _(rule: masks.Moved, by, shape, operands):
 
 @_lower.register
 def _(rule: masks.Band, by, shape, operands):
-    """low ≤ i + by − j ≤ high; a side that is infinite asks nothing."""
+    """low ≤ i + by − j ≤ high; a side that is infinite asks nothing, and one out of reach asks for the end."""
+    n, m = shape[2:]
     sides = ("at least", rule.low), ("at most", rule.high)
-    asked = [_leaf(kind, operands, int(side) - by) for kind, side in sides if np.isfinite(side)]
+    finite = [(kind, int(side) - by) for kind, side in sides if abs(side) != np.inf]
+    asked = [_leaf(kind, operands, min(max(side, -m), n)) for kind, side in finite]
     return Node("both", a=asked[0], b=asked[1]) if len(asked) == 2 else asked[0] if asked else EVERYBODY
 
 
@@ -114,9 +116,14 @@ def _(rule: masks.Lengths, by, shape, operands):
 
 @_lower.register
 def _(rule: masks.SameDocument, by, shape, operands):
+    """Documents are numbered; no document has the numbers of queries and of keys that are in none."""
     n, m = shape[2:]
-    numbers = np.unique(rule.ids[0], return_inverse=True)[1].astype(np.int32)
-    return _leaf("same", operands, numbers[np.arange(by, by + n)], numbers[:m])
+    numbers = np.unique(rule.ids, return_inverse=True)[1].astype(np.int32)
+    asking, offering = np.full(n, len(numbers), np.int32), np.full(m, len(numbers) + 1, np.int32)
+    first, end = (min(max(at, 0), len(numbers)) for at in (by, by + n))
+    asking[first - by : end - by] = numbers[first:end]
+    offering[: len(numbers)] = numbers[:m]
+    return _leaf("same", operands, asking, offering)
 
 
 def _leaf(kind, operands, *its_own):
