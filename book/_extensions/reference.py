@@ -1,10 +1,13 @@
-"""Sphinx: the index of the API reference, `module-list`.
+"""Sphinx: the API reference, one page per module in book/api, as autodoc writes it but for three things.
 
-A line for each page of a folder of book/api, or of book/api itself: the first sentence of the module that
-the page shows. Formulas stand in the order of their chapters, all others in that of the alphabet.
+- `module-list`: a line for each page of a folder of book/api, or of book/api itself, with the first
+  sentence of its module; formulas in the order of their chapters, all others in that of the alphabet;
+- a page opens with the import, and links its chapter;
+- an enumeration shows no signature: nobody calls it.
 """
 
 import re
+from enum import Enum
 from importlib import import_module
 
 from links import ROOT, chapters
@@ -46,6 +49,20 @@ def first_sentence(module):
     return line.split(" Chapter: ")[0].rstrip(":")
 
 
+def introduce(app, what, name, obj, options, lines):
+    """Open a module's page with its import; its docstring names the chapter, which becomes a link."""
+    if what == "module":
+        package, _, module = name.rpartition(".")
+        lines[0] = re.sub(r"Chapter: notebooks/(\w+)\.?", r"Chapter :doc:`/notebooks/\1`.", lines[0])
+        lines[:0] = [f"``from {package} import {module}``", ""]
+
+
+def without_signature(app, what, name, obj, options, signature, returns):
+    return ("", None) if what == "class" and issubclass(obj, Enum) else None
+
+
 def setup(app):
     app.add_directive("module-list", ModuleList)
+    app.connect("autodoc-process-docstring", introduce)
+    app.connect("autodoc-process-signature", without_signature)
     return {"parallel_read_safe": True}

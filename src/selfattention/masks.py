@@ -91,7 +91,7 @@ class Rule:
     __array_ufunc__ = None  # `array & rule` is for the rule to refuse, not for NumPy to try
 
     ends: tuple[float, float] = math.inf, math.inf
-    """How many queries and how many keys the rule knows: an implementation wants no fewer."""
+    """How many queries and how many keys the rule knows; an implementation wants no fewer."""
 
     def __init_subclass__(cls):
         super().__init_subclass__()
