@@ -179,9 +179,13 @@ OPERATORS = {"__call__", "__and__", "__or__", "__invert__"}
 
 
 def functions_of(door):
-    """The public functions that a module shows, and the public methods of its classes: name, function."""
+    """The public functions of a module or package, and the public methods of its classes: name, function."""
     shown = vars(import_module(f"selfattention.{door}")).items()
-    ours = {name: value for name, value in shown if name[0] != "_" and "selfattention" in _home(value)}
+    ours = {
+        name: value
+        for name, value in shown
+        if name[0] != "_" and _home(value).startswith(f"selfattention.{door}")
+    }
     for name, value in ours.items():
         if isfunction(value):
             yield name, value
