@@ -131,11 +131,8 @@ def reference(pages):
 def test_every_door_of_the_package_has_a_page_and_a_line_in_the_index(pages):
     shown = reference(pages)
     src = SITE.parents[1] / "src/selfattention"
-    doors = {path.stem for path in src.glob("*.py")} - {
-        "__init__",
-        "notation",
-        "printed",
-    }  # the letters have a page; no reader prints
+    inner = {"__init__", "notation", "printed"}  # the letters have a page of their own
+    doors = {path.stem for path in src.glob("*.py")} - inner
     doors |= {f"formulas/{chapter.word}" for chapter in linked_chapters()}
     doors |= {f"implementations/{implementation.name}" for implementation in IMPLEMENTATIONS.values()}
     doors |= {f"trained/{path.stem}" for path in (src / "trained").glob("[!_]*.py")}
