@@ -13,7 +13,7 @@ help:  ## this list
 setup: $(VENV)/installed  ## the virtual environment in .venv, with everything pinned
 
 $(VENV)/installed: requirements.txt constraints.txt pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11, 3.12 or 3.13 is needed: make PYTHON=python3.13")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet -r requirements.txt -c constraints.txt
 	@touch $@
@@ -56,7 +56,7 @@ serve: book  ## show the built book on http://127.0.0.1:8000
 	$(BIN)/python -m http.server --bind 127.0.0.1 --directory _build/html $(PORT)
 
 clean:  ## remove what was built, and the environment
-	rm -rf _build tests/browser/node_modules $(VENV) src/*.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf _build build dist tests/browser/node_modules $(VENV) src/*.egg-info .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 .PHONY: help setup book test notebooks figures mutants prices bench serve clean

@@ -17,6 +17,7 @@ from links import chapters as linked_chapters
 from matplotlib.colors import to_rgb
 
 from selfattention.figures import ROLES
+from selfattention.implementations import IMPLEMENTATIONS
 
 SITE = Path(__file__).parents[1] / "_build/html"
 LOADS = {"script": "src", "img": "src", "link": "href", "iframe": "src", "source": "src", "video": "src"}
@@ -114,6 +115,49 @@ def test_no_raw_tex_or_markup_is_left_in_the_prose(pages):
         text = page.get_text()
         for left in ("$$", "{doc}", "{eq}", "{cite", "{prf:", ":::", "\\mathsf", "\\frac"):
             assert left not in text, (path.name, left)
+
+
+# The reference ----------------------------------------------------------------------------------------
+
+
+def reference(pages):
+    """The page of each module -> the names that it lists, as they stand in its import."""
+    folder = SITE / "book/api"
+    found = {path: page for path, page in pages.items() if folder in path.parents}
+    assert len(found) > 25
+    return {path.relative_to(folder).with_suffix("").as_posix(): page for path, page in found.items()}
+
+
+def test_every_door_of_the_package_has_a_page_and_a_line_in_the_index(pages):
+    shown = reference(pages)
+    src = SITE.parents[1] / "src/selfattention"
+    inner = {"__init__", "notation", "printed"}  # the letters have a page of their own
+    doors = {path.stem for path in src.glob("*.py")} - inner
+    doors |= {f"formulas/{chapter.word}" for chapter in linked_chapters()}
+    doors |= {f"implementations/{implementation.name}" for implementation in IMPLEMENTATIONS.values()}
+    doors |= {f"trained/{path.stem}" for path in (src / "trained").glob("[!_]*.py")}
+    assert doors <= shown.keys()
+    index = pages[SITE / "book/api.html"]
+    lines = {tag["href"]: tag.parent.get_text() for tag in index.select("article li a[href^=api]")}
+    assert lines.keys() == {f"api/{name}.html" for name in shown}
+    assert [line for line in lines.values() if not line.partition(": ")[2]] == []
+
+
+def test_the_reference_keeps_internals_out_of_sight(pages):
+    for name, page in reference(pages).items():
+        listed = [tag.get_text() for tag in page.select("dt.sig .sig-name")]
+        assert [word for word in listed if word.startswith("_") and word != "__call__"] == [], name
+        assert listed or name == "check", name
+
+
+@pytest.mark.parametrize("name", sorted({i.name for i in IMPLEMENTATIONS.values()}))
+def test_the_reference_shows_the_call_that_works(pages, name):
+    page = reference(pages)[f"implementations/{name}"]
+    calls = [tag.get_text().partition("[source]")[0].strip() for tag in page.select("dt.sig")]
+    assert calls == [
+        "attention(Q, K, V, *, mask=None, bias=None, scale=None)",
+        "attention_backward(dO, Q, K, V, O, L, *, mask=None, bias=None, scale=None)",
+    ]
 
 
 # The look: one palette --------------------------------------------------------------------------------

@@ -33,7 +33,7 @@ PYODIDE = os.environ.get("PYODIDE", "")  # a folder with the files that `pins` n
 TRY = ROOT / "book/try"
 SITE, PYTHON = "_static/try", "_static/pyodide"  # in the built book
 COURSE = (
-    *("__init__", "notation", "signatures", "formulas", "masks", "implementations"),
+    *("__init__", "extras", "notation", "signatures", "formulas", "masks", "implementations"),
     *("check", "diagnosis", "evidence", "exercises", "mutants", "properties"),
 )
 LIBRARIES = ("jaxtyping", "wadler-lindig")  # NumPy comes with Pyodide

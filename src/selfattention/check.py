@@ -14,10 +14,14 @@ from difflib import get_close_matches
 from functools import cache
 from importlib import import_module
 from pkgutil import iter_modules
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from selfattention.exercises.diagnosis import Exercise
 
 
 @cache
-def _exercises():
+def _exercises() -> "dict[str, Exercise]":
     """Every exercise of every chapter, by name."""
     from selfattention import exercises
     from selfattention.exercises.diagnosis import Exercise
@@ -27,14 +31,16 @@ def _exercises():
     return {name: e for module in modules for name, e in vars(module).items() if isinstance(e, Exercise)}
 
 
-def __dir__():
+def __dir__() -> list[str]:
     return sorted(_exercises())
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> "Exercise":
     if name.startswith("_"):  # Python and its tools ask for many of these
         raise AttributeError(name)
     if name not in _exercises():
         near = get_close_matches(name, _exercises())
-        raise AttributeError(f"no exercise {name}" + (f"; did you mean {' or '.join(near)}?" if near else ""))
+        hint = f"; did you mean {' or '.join(near)}?" if near else ""
+        # Without obj, Python adds no hint of its own.
+        raise AttributeError(f"no exercise {name}{hint}", name=name)
     return _exercises()[name]

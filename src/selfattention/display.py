@@ -3,11 +3,15 @@
 import ast
 import inspect
 import textwrap
+from collections.abc import Callable
 
-from IPython.display import Markdown
+from selfattention.extras import needed
+
+with needed():
+    from IPython.display import Markdown
 
 
-def show_source(function):
+def show_source(function: Callable[..., object]) -> Markdown:
     """The text of `function` as it stands in the package, docstring included."""
     lines = inspect.getsource(inspect.unwrap(function)).splitlines()
     first = ast.parse(textwrap.dedent("\n".join(lines))).body[0].lineno  # below the decorators

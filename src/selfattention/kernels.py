@@ -9,7 +9,11 @@ from dataclasses import dataclass
 from functools import wraps
 
 import numpy as np
-import torch
+
+from selfattention.extras import needed
+
+with needed():
+    import torch
 
 from selfattention import formulas
 from selfattention.implementations.triton_here import tl, triton

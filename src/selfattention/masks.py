@@ -14,11 +14,16 @@ after the last sees nobody and is seen by nobody. The arrays that a rule is made
 
 import math
 import operator
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from functools import wraps
+from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import ArrayLike
+
+Method = TypeVar("Method", bound=Callable)
 
 FAR = 2**61  # no position lies farther out; the sum of two such numbers still fits into int64
 
@@ -30,7 +35,7 @@ class Says(Enum):
     SOMEBODY = "ask position by position"
     EVERYBODY = "everybody may see"
 
-    def __invert__(self):
+    def __invert__(self) -> "Says":
         return _OPPOSITE[self]
 
 
@@ -54,7 +59,7 @@ def _asked_for_positions(call):
     return asked
 
 
-def _asked_for_a_tile(tile):
+def _asked_for_a_tile(tile: Method) -> Method:
     @wraps(tile)
     def asked(rule, rows, columns):
         _check_span("rows", rows)
@@ -85,8 +90,8 @@ class Rule:
 
     __array_ufunc__ = None  # `array & rule` is for the rule to refuse, not for NumPy to try
 
-    ends = math.inf, math.inf
-    """How many queries and how many keys the rule knows: an implementation wants no fewer."""
+    ends: tuple[float, float] = math.inf, math.inf
+    """How many queries and how many keys the rule knows; an implementation wants no fewer."""
 
     def __init_subclass__(cls):
         super().__init_subclass__()
@@ -94,37 +99,37 @@ class Rule:
             if name in vars(cls):
                 setattr(cls, name, asked(vars(cls)[name]))
 
-    def __call__(self, i, j):
+    def __call__(self, i: Any, j: Any) -> np.ndarray:
         """True where query i may see key j: booleans, for integer arrays i and j that broadcast."""
         raise NotImplementedError(f"{self!r} has no __call__(self, i, j)")
 
-    def says(self, rows, columns):
+    def says(self, rows: range, columns: range) -> Says:
         """What the rule says of the tile of queries `rows` and keys `columns` (two ranges)."""
         return Says.SOMEBODY
 
     @_asked_for_a_tile
-    def tile(self, rows, columns):
+    def tile(self, rows: range, columns: range) -> np.ndarray:
         """The rule, spelt out on a tile: booleans (…, len(rows), len(columns))."""
         return self(np.arange(rows.start, rows.stop)[:, None], np.arange(columns.start, columns.stop))
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return type(self).__name__
 
     def __bool__(self):
         raise TypeError(f"mask {self!r} is not true or false; write `&`, `|`, `~` for `and`, `or`, `not`")
 
-    def __and__(self, other):
+    def __and__(self, other: "Rule") -> "Rule":
         return Both(self, _partner(self, other))
 
-    def __or__(self, other):
+    def __or__(self, other: "Rule") -> "Rule":
         return Either(self, _partner(self, other))
 
-    def __rand__(self, other):
+    def __rand__(self, other: "Rule") -> "Rule":
         return self & other  # an array, None, …: only what is no rule comes here, and is refused
 
     __ror__ = __rand__
 
-    def __invert__(self):
+    def __invert__(self) -> "Rule":
         return Not(self)
 
 
@@ -142,10 +147,10 @@ class _Pair(Rule):
     a: Rule
     b: Rule
 
-    def __call__(self, i, j):
+    def __call__(self, i: np.ndarray, j: np.ndarray) -> np.ndarray:
         return self._joined(self.a(i, j), self.b(i, j))
 
-    def tile(self, rows, columns):
+    def tile(self, rows: range, columns: range) -> np.ndarray:
         return self._joined(self.a.tile(rows, columns), self.b.tile(rows, columns))
 
     def _joined(self, a, b):
@@ -155,7 +160,7 @@ class _Pair(Rule):
             raise ValueError(f"mask {self!r} joins answers of shapes {a.shape} and {b.shape}") from None
 
     @property
-    def ends(self):
+    def ends(self) -> tuple[float, float]:
         return tuple(map(min, self.a.ends, self.b.ends))
 
 
@@ -164,7 +169,7 @@ class Both(_Pair):
 
     _join = staticmethod(np.logical_and)
 
-    def says(self, rows, columns):
+    def says(self, rows: range, columns: range) -> Says:
         one = self.a.says(rows, columns)
         if one is Says.NOBODY:
             return one
@@ -180,7 +185,7 @@ class Either(_Pair):
 
     _join = staticmethod(np.logical_or)
 
-    def says(self, rows, columns):
+    def says(self, rows: range, columns: range) -> Says:
         one = self.a.says(rows, columns)
         if one is Says.EVERYBODY:
             return one
@@ -197,17 +202,17 @@ class Not(Rule):
 
     a: Rule
 
-    def __call__(self, i, j):
+    def __call__(self, i: np.ndarray, j: np.ndarray) -> np.ndarray:
         return ~self.a(i, j)
 
-    def tile(self, rows, columns):
+    def tile(self, rows: range, columns: range) -> np.ndarray:
         return ~self.a.tile(rows, columns)
 
-    def says(self, rows, columns):
+    def says(self, rows: range, columns: range) -> Says:
         return ~self.a.says(rows, columns)
 
     @property
-    def ends(self):
+    def ends(self) -> tuple[float, float]:
         return self.a.ends
 
     def __repr__(self):
@@ -221,16 +226,16 @@ class Band(Rule):
     low: float
     high: float
 
-    def __call__(self, i, j):
+    def __call__(self, i: np.ndarray, j: np.ndarray) -> np.ndarray:
         return (self.low <= i - j) & (i - j <= self.high)
 
-    def tile(self, rows, columns):
+    def tile(self, rows: range, columns: range) -> np.ndarray:
         """One answer per distance, from which every row is cut, each one further on than the last."""
         n, m = len(rows), len(columns)
         seen = self(np.arange(rows.start - columns.stop, rows.stop - columns.start), 0)
         return np.ndarray((n, m), bool, seen, offset=m, strides=(1, -1)).copy()
 
-    def says(self, rows, columns):
+    def says(self, rows: range, columns: range) -> Says:
         nearest, farthest = rows.start - (columns.stop - 1), rows.stop - 1 - columns.start
         if farthest < self.low or nearest > self.high:
             return Says.NOBODY
@@ -249,20 +254,20 @@ class Moved(Rule):
     a: Rule
     by: int
 
-    def __call__(self, i, j):
+    def __call__(self, i: np.ndarray, j: np.ndarray) -> np.ndarray:
         return self.a(i + self.by, j)
 
-    def tile(self, rows, columns):
+    def tile(self, rows: range, columns: range) -> np.ndarray:
         return self.a.tile(self._rows(rows), columns)
 
-    def says(self, rows, columns):
+    def says(self, rows: range, columns: range) -> Says:
         return self.a.says(self._rows(rows), columns)
 
     def _rows(self, rows):
         return range(rows.start + self.by, rows.stop + self.by)
 
     @property
-    def ends(self):
+    def ends(self) -> tuple[float, float]:
         queries, keys = self.a.ends
         return queries - self.by, keys
 
@@ -276,11 +281,11 @@ class Lengths(Rule):
 
     lengths: np.ndarray  # (b, 1), or () where all members have the same
 
-    def __call__(self, i, j):
+    def __call__(self, i: np.ndarray, j: np.ndarray) -> np.ndarray:
         lengths = self.lengths.reshape(self.lengths.shape + (1,) * np.broadcast(i, j).ndim)
         return (j < lengths) & (i == i)  # the second term lends the shape of i
 
-    def says(self, rows, columns):
+    def says(self, rows: range, columns: range) -> Says:
         if not self.lengths.size or columns.start >= self.lengths.max():
             return Says.NOBODY
         return Says.EVERYBODY if columns.stop <= self.lengths.min() else Says.SOMEBODY
@@ -295,12 +300,12 @@ class _Known(Rule):
     Subclasses answer in `_look`, `_part` and `_says` for what they know, and need not fear the rest.
     """
 
-    def __call__(self, i, j):
+    def __call__(self, i: np.ndarray, j: np.ndarray) -> np.ndarray:
         there = _exists(i, self.ends[0]) & _exists(j, self.ends[1])
         i, j = np.broadcast_arrays(i, j)
         return _framed(self._look(i[there], j[there]), there.shape, (there,))
 
-    def tile(self, rows, columns):
+    def tile(self, rows: range, columns: range) -> np.ndarray:
         down, along = self._known(rows, columns)
         part = self._part(down, along)
         if (down, along) == (rows, columns):
@@ -311,7 +316,7 @@ class _Known(Rule):
     def _part(self, rows, columns):
         return self._look(np.arange(rows.start, rows.stop)[:, None], np.arange(columns.start, columns.stop))
 
-    def says(self, rows, columns):
+    def says(self, rows: range, columns: range) -> Says:
         known = self._known(rows, columns)
         said = self._says(*known) if all(known) else Says.NOBODY
         return Says.SOMEBODY if said is Says.EVERYBODY and known != (rows, columns) else said
@@ -329,7 +334,7 @@ class SameDocument(_Known):
     ids: np.ndarray
 
     @property
-    def ends(self):
+    def ends(self) -> tuple[float, float]:
         return 2 * self.ids.shape
 
     def _look(self, i, j):
@@ -365,7 +370,7 @@ class Table(_Known):
         object.__setattr__(self, "allowed", allowed)
 
     @property
-    def ends(self):
+    def ends(self) -> tuple[float, float]:
         return self.allowed.shape[-2:]
 
     def _look(self, i, j):
@@ -382,26 +387,26 @@ class Table(_Known):
         return f"Table({' × '.join(map(str, self.allowed.shape))})"
 
 
-everybody = Band(-math.inf, math.inf)
+everybody: Rule = Band(-math.inf, math.inf)
 """No mask at all."""
 
-causal = Band(0, math.inf)
+causal: Rule = Band(0, math.inf)
 """Nobody sees what comes after, j ≤ i. For n ≠ m this is the top-left alignment."""
 
 
-def window(w):
+def window(w: int) -> Rule:
     """The w − 1 neighbours on each side: abs(i − j) < w. `causal & window(w)` sees the last w keys."""
     w = _whole("w", w, 1, "a positive integer")
     return Band(-(w - 1), w - 1)
 
 
-def prefix(p):
+def prefix(p: int) -> Rule:
     """j < p: the first p keys. `causal | prefix(p)` is the mask of a prefix language model."""
     p = _whole("p", p, 0, "a non-negative integer")
     return Lengths(_frozen(np.array(min(p, FAR))))
 
 
-def padding(lengths):
+def padding(lengths: ArrayLike) -> Rule:
     """j < length, one length per member of a batch (b,): for scores (b, h, n, m).
 
     Where a batch has several axes, b counts the members of them all, the last axis fastest.
@@ -413,7 +418,7 @@ def padding(lengths):
     return Lengths(_frozen(np.array(shortened, int)[:, None]))
 
 
-def documents(ids):
+def documents(ids: ArrayLike) -> Rule:
     """ids[i] = ids[j]: packed documents do not see one another; ids (n,), one per position.
 
     Positions before the first or after the last are in no document: they see nobody, nobody sees them.
@@ -424,12 +429,12 @@ def documents(ids):
     return SameDocument(array)
 
 
-def top_left(rule, n, m):
+def top_left(rule: Rule, n: int, m: int) -> Rule:
     """The rule as it stands: query 0 beside key 0."""
     return _ruled(rule)
 
 
-def bottom_right(rule, n, m):
+def bottom_right(rule: Rule, n: int, m: int) -> Rule:
     """The rule with the *last* query beside the last key: what a cache of m − n earlier keys needs.
 
     Query i stands at i + m − n. Where n > m the first n − m queries stand before the first position.

@@ -10,8 +10,12 @@ from math import prod
 from numbers import Integral, Real
 
 import numpy as np
-import torch
-from torch import Tensor, nn
+
+from selfattention.extras import needed
+
+with needed():
+    import torch
+    from torch import Tensor, nn
 
 from selfattention.masks import Rule
 
@@ -113,7 +117,7 @@ class MultiHeadAttention(nn.Module):
             self.register_parameter(f"b_{letter}", nn.Parameter(torch.empty(columns)) if bias else None)
         self.reset_parameters()
 
-    def reset_parameters(self):
+    def reset_parameters(self) -> None:
         """Draw the weights anew from torch's random numbers and set the biases to zero."""
         for W in self.W_Q, self.W_K, self.W_V, self.W_O:
             nn.init.normal_(W, std=W.shape[0] ** -0.5)

@@ -9,13 +9,17 @@ would say that the query may not see the key, and nobody said that.
 """
 
 import math
+from collections.abc import Callable
 from functools import wraps
 from inspect import signature
 from numbers import Integral, Real
-from typing import get_args
+from typing import ParamSpec, TypeVar, get_args
 
 import numpy as np
 from jaxtyping import AbstractArray, jaxtyped
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 _NUMBERS = {"f": "floats", "b": "booleans", "i": "integers"}  # by NumPy's letter for a kind of dtype
 _NOT_EMPTY = {"d_model", "d_memory", "d_q", "d_k", "d_hidden", "d_ff", "d_embedding", "h", "h·d_k"}
@@ -23,7 +27,7 @@ _DOUBLE = np.dtype(np.float64)
 _FARTHEST = 2**53  # as far as float64, in which angles and slopes are computed, knows every whole number
 
 
-def checked(formula):
+def checked(formula: Callable[P, R]) -> Callable[P, R]:
     """Check the arrays that go into a formula, and those that come out, against its signature.
 
     Raises `TypeError` for what is not a float array, `ValueError` for axes that do not fit, for

@@ -118,7 +118,7 @@ class Exercise:
         return function
 
     @np.errstate(all="ignore")  # the reader's own runs still warn; a verdict must not stop at a NaN
-    def __call__(self, answer):
+    def __call__(self, answer: object) -> Verdict:
         """The verdict on an answer: a function, or the value where a value was asked for."""
         if untouched(answer):
             return Verdict(Kind.NOT_ATTEMPTED, "Not attempted yet.")

@@ -4,6 +4,7 @@ import numpy as np
 
 from selfattention.exercises.diagnosis import exercise
 from selfattention.exercises.evidence import agree, numbers, show
+from selfattention.extras import needed
 from selfattention.formulas import (
     attention,
     attention_backward,
@@ -101,7 +102,8 @@ def beside_the_largest(trial):
 
 def _norms(tokens, dtype="float64", parameter="in_proj_bias"):
     """The norms of three gradients in PyTorch's layer, after one step back."""
-    import torch
+    with needed():
+        import torch
 
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(0)

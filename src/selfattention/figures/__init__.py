@@ -7,7 +7,11 @@ which readers with any colour vision can tell apart.
 """
 
 import numpy as np
-from matplotlib.colors import LinearSegmentedColormap
+
+from selfattention.extras import needed
+
+with needed():
+    from matplotlib.colors import LinearSegmentedColormap
 
 ROLES = {
     "X": "#555555",

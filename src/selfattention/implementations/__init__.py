@@ -8,6 +8,17 @@
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
+from typing import Protocol, cast
+
+from selfattention.extras import advice
+from selfattention.implementations.contract import Attention, AttentionBackward
+
+
+class Loaded(Protocol):
+    """The module of an implementation."""
+
+    attention: Attention
+    attention_backward: AttentionBackward
 
 
 @dataclass(frozen=True)
@@ -19,20 +30,20 @@ class Implementation:
     device: str = "cpu"
     compiler: str | None = None  # what else it needs
 
-    def why_not(self):
+    def why_not(self) -> str | None:
         """Why it cannot run here, in words; None where it can."""
         for needed in filter(None, (self.library, self.compiler)):
             if find_spec(needed) is None:
-                return f"{needed} is not installed"
+                return advice(needed)
         if self.device == "cuda" and not import_module("torch").cuda.is_available():
             return "no CUDA device"
         if self.compiler == "triton":
             return import_module("selfattention.implementations.triton_here").why_not(self.device)
         return None
 
-    def load(self):
+    def load(self) -> Loaded:
         """The module, with `attention` and `attention_backward`."""
-        return import_module(f"selfattention.implementations.{self.name}")
+        return cast(Loaded, import_module(f"selfattention.implementations.{self.name}"))
 
 
 IMPLEMENTATIONS = {

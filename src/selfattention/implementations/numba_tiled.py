@@ -22,8 +22,12 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
-from numba import config, njit
-from numba.extending import register_jitable
+
+from selfattention.extras import needed
+
+with needed():
+    from numba import config, njit
+    from numba.extending import register_jitable
 
 from selfattention.implementations import contract
 from selfattention.implementations.register_tiles import (

@@ -13,10 +13,14 @@ a row of A to the next; what is written in capitals is the array.
 import math
 
 import numpy as np
-from llvmlite import binding, ir
-from numba import njit, types
-from numba.core import cgutils
-from numba.extending import intrinsic, overload
+
+from selfattention.extras import needed
+
+with needed():
+    from llvmlite import binding, ir
+    from numba import njit, types
+    from numba.core import cgutils
+    from numba.extending import intrinsic, overload
 
 _FEATURES = binding.get_host_cpu_features()
 VECTOR_BYTES = 64 if _FEATURES.get("avx512f") else 32 if _FEATURES.get("avx2") else 16

@@ -1,6 +1,9 @@
 """The frame that PyTorch wants around a forward and a backward pass: no arithmetic stands here."""
 
-import torch
+from selfattention.extras import needed
+
+with needed():
+    import torch
 
 from selfattention.implementations.contract import in_its_own_dtype
 

@@ -1,6 +1,9 @@
 """The formula as it is written, in PyTorch, on any device: the yardstick on a GPU. Memory n·m per head."""
 
-import torch
+from selfattention.extras import needed
+
+with needed():
+    import torch
 
 from selfattention.implementations import contract
 from selfattention.implementations.contract import per_group, summed_over_group

@@ -1,6 +1,9 @@
 """The loop of chapter 13 in PyTorch, on any device: all heads of a tile at once. Memory linear in n and m."""
 
-import torch
+from selfattention.extras import needed
+
+with needed():
+    import torch
 
 from selfattention.implementations import contract
 from selfattention.implementations.contract import per_group, summed_over_group

@@ -15,7 +15,11 @@ from math import copysign, log
 from threading import Lock
 
 import numpy as np
-import torch
+
+from selfattention.extras import needed
+
+with needed():
+    import torch
 
 from selfattention.implementations import contract
 from selfattention.implementations.torch_autograd import differentiable

@@ -7,13 +7,17 @@ ours, and asks for the interpreter first where nothing else could run. Triton ex
 import os
 import sys
 
-import torch
+from selfattention.extras import needed
+
+with needed():
+    import torch
 
 if "triton" not in sys.modules and not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")
 
-import triton
-import triton.language as tl
+with needed():
+    import triton
+    import triton.language as tl
 
 INTERPRETED = not isinstance(tl.max, triton.JITFunction)
 """Do kernels run in the interpreter, on the CPU?"""

@@ -7,19 +7,23 @@ say it. To add a mutant, add a function; `kill_matrix` finds it, and a test fail
 """
 
 import ast
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from inspect import getdoc, getmembers, getsource, isfunction
 from textwrap import dedent
+from typing import Any
+
+Function = Callable[..., Any]
 
 
-def headline(function):
+def headline(function: Function) -> str:
     """The first line of a docstring, read from the source where `python -OO` has stripped it."""
     said = getdoc(function) or ast.get_docstring(ast.parse(dedent(getsource(function))).body[0])
     return said.splitlines()[0]
 
 
-def sentence(function):
+def sentence(function: Function) -> str:
     """The mistake, as its docstring's first line says it, without its chapter."""
     return headline(function).split(". Chapter")[0].rstrip(".")
 
@@ -29,15 +33,15 @@ class Mutant:
     """One wrong function and what it is called."""
 
     target: str
-    function: object
+    function: Function
 
     @property
-    def name(self):
+    def name(self) -> str:
         """The mistake, as a reader would say it."""
         return sentence(self.function)
 
     @property
-    def source(self):
+    def source(self) -> str:
         """Where the course meets it, the chapter and, where there is one, the pitfall's number."""
         return "Chapter" + headline(self.function).split(". Chapter", 1)[1].rstrip(".")
 
@@ -55,24 +59,24 @@ RIGHT = {
 }
 
 
-def right(target):
+def right(target: str) -> Function:
     """The function that the mutants of `target` get wrong."""
     module, name = RIGHT[target]
     return getattr(import_module(module), name)
 
 
-def public_functions(module_name):
+def public_functions(module_name: str) -> list[Function]:
     """The functions that a module defines itself, in the order of its text."""
     module = import_module(module_name)
     own = [f for _, f in getmembers(module, isfunction) if f.__module__ == module_name]
     return sorted((f for f in own if not f.__name__.startswith("_")), key=lambda f: f.__code__.co_firstlineno)
 
 
-def mutants(target):
+def mutants(target: str) -> list[Mutant]:
     """All mutants of a target."""
     return [Mutant(target, function) for function in public_functions(f"selfattention.mutants.{target}")]
 
 
-def properties(target):
+def properties(target: str) -> list[Function]:
     """All properties that a function of this target should have, each a function of the candidate."""
     return public_functions(f"selfattention.properties.{target}")

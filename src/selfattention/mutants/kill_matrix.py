@@ -5,11 +5,11 @@ python -m selfattention.mutants.kill_matrix
 
 import numpy as np
 
-from selfattention.mutants import RIGHT, mutants, properties, right
+from selfattention.mutants import RIGHT, Function, mutants, properties, right
 from selfattention.printed import printed
 
 
-def holds(candidate, prove):
+def holds(candidate: Function, prove: Function) -> bool:
     """Whether the candidate has the property; one that crashes has not."""
     with np.errstate(all="ignore"):
         try:
@@ -19,17 +19,17 @@ def holds(candidate, prove):
     return True
 
 
-def killers(target, function):
+def killers(target: str, function: Function) -> list[str]:
     """The names of the properties of `target` that a function does not have; none if it survives."""
     return [prove.__name__ for prove in properties(target) if not holds(function, prove)]
 
 
-def kill_matrix(target):
+def kill_matrix(target: str) -> np.ndarray:
     """Booleans, mutants × properties: True where the property does not hold, the mutant is killed."""
     return np.array([[not holds(m.function, p) for p in properties(target)] for m in mutants(target)])
 
 
-def table(target):
+def table(target: str) -> str:
     """The matrix as text: a row per mutant, a column per property, × where it is killed."""
     names = [p.__name__ for p in properties(target)]
     killed = kill_matrix(target)
@@ -40,7 +40,7 @@ def table(target):
     return "\n".join(lines + [f"{name:{width}}  {' '.join('·×'[int(k)] for k in row)}" for name, row in rows])
 
 
-def main():
+def main() -> None:
     counts = []
     for target in RIGHT:
         print(printed(table(target)))

@@ -3,6 +3,7 @@
 import numpy as np
 
 from selfattention import formulas
+from selfattention.extras import needed
 
 _rng = np.random.default_rng(0)
 dO, Q, K, V = (_rng.normal(size=(2, *shape)) for shape in [(5, 2), (5, 3), (7, 3), (7, 2)])
@@ -46,7 +47,8 @@ def finite_differences(function):
 
 def autograd_on_squares(function):
     """Equal to PyTorch's where all axes are alike."""
-    import torch
+    with needed():
+        import torch
 
     leaves = [torch.tensor(x, requires_grad=True) for x in SQUARE[1:]]
     O = torch.nn.functional.scaled_dot_product_attention(*leaves)

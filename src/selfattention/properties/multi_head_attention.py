@@ -3,6 +3,7 @@
 import numpy as np
 
 from selfattention import formulas
+from selfattention.extras import needed
 
 _rng = np.random.default_rng(0)
 X = _rng.normal(size=(2, 5, 12))
@@ -80,7 +81,8 @@ def formula(function):
 
 def torch_layer(function):
     """Equal to torch.nn.MultiheadAttention with the same matrices."""
-    import torch
+    with needed():
+        import torch
 
     layer = torch.nn.MultiheadAttention(12, 3, bias=False, batch_first=True, dtype=torch.float64)
     with torch.no_grad():

@@ -31,24 +31,24 @@ class Reaction:
     right: np.ndarray
     same_element: np.ndarray
 
-    def between(self, A):
+    def between(self, A: np.ndarray) -> np.ndarray:
         """Of weights A (…, n, n), those of the products' atoms on the reactants' atoms (…, p, r)."""
         return A[..., self.products, :][..., self.reactants]
 
-    def points_at(self, A):
+    def points_at(self, A: np.ndarray) -> np.ndarray:
         """For each atom of the products, the column of its largest weight: (…, p)."""
         return self.between(A).argmax(-1)
 
-    def atoms_right(self, columns):
+    def atoms_right(self, columns: np.ndarray) -> np.ndarray:
         """How many of the products' atoms, the last axis of `columns`, point at a right one."""
         return self.right[np.arange(len(self.products)), columns].sum(-1)
 
-    def atoms_exact(self, columns):
+    def atoms_exact(self, columns: np.ndarray) -> np.ndarray:
         """The stricter count, without symmetry: how many point at the atom of their own number."""
         return self.exact[np.arange(len(self.products)), columns].sum(-1)
 
 
-def read(mapped, name="", part="", why=""):
+def read(mapped: str, name: str = "", part: str = "", why: str = "") -> Reaction:
     """The `Reaction` of an atom-mapped reaction SMILES, each atom of whose products has a number.
 
     Symmetry is honoured on both sides: p → r is right where the map holds p' → r', with p' equal
@@ -71,7 +71,7 @@ def read(mapped, name="", part="", why=""):
     return Reaction(name, part, why, words, reactants, products, exact, right, same_element)
 
 
-def load():
+def load() -> list[Reaction]:
     """All reactions, in the order of the file."""
     lines = (files("selfattention") / "data" / "reactions.tsv").read_text("utf-8").splitlines()
     rows = (line.split("\t") for line in lines if not line.startswith("#"))

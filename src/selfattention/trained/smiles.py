@@ -7,6 +7,7 @@ molecules, `~` between the ions of a salt, `>>` between reactants and products.
 """
 
 import re
+from collections.abc import Sequence
 
 ATOM = re.compile(r"\[[^\[\]]+\]|Br|Cl|[BCNOPSFI]|[bcnops]|\*")
 TOKEN = re.compile(ATOM.pattern + r"|>>|%\d\d|[-=#:/\\~.()\d]")
@@ -14,7 +15,7 @@ MAPPED = re.compile(r"\[(.+):(\d+)\]")
 BARE = re.compile(r"(Br|Cl|[BCNOPSFI])(?:H\d?)?|([bcnops])|(c)H")  # what needs no brackets
 
 
-def tokens(reaction):
+def tokens(reaction: str) -> tuple[str, ...]:
     """('[CLS]', 'C', 'C', '(', …, '[SEP]'): the words of `reaction`, begun and ended as in BERT.
 
     Raises ValueError where the text is no SMILES, naming the place.
@@ -29,17 +30,17 @@ def tokens(reaction):
     return (*words, "[SEP]")
 
 
-def is_atom(token):
+def is_atom(token: str) -> bool:
     """Whether a token is an atom, and not a bond, a bracket, a digit or a mark."""
     return token not in ("[CLS]", "[SEP]", "[MASK]") and ATOM.fullmatch(token) is not None
 
 
-def element(token):
+def element(token: str) -> str:
     """'C' of 'c' and of '[C-]', 'Na' of '[Na+]'."""
     return re.match(r"\[?\d*([A-Z][a-z]?|[a-z]|\*)", token)[1].capitalize()
 
 
-def without_map(token):
+def without_map(token: str) -> tuple[str, int]:
     """The token as it stands in plain SMILES, and its atom's map number: '[CH3:1]' gives ('C', 1).
 
     Atoms without a number, and all other tokens, come back as they are, with 0.
@@ -52,7 +53,7 @@ def without_map(token):
     return plain, int(mapped[2])
 
 
-def bonds(words):
+def bonds(words: Sequence[str]) -> list[tuple[int, int, str]]:
     """(i, j, symbol) for each bond, i and j positions in `words`, the symbol '' where none is written.
 
     Raises ValueError for a ring or a branch that is opened and not closed.
@@ -84,7 +85,7 @@ def bonds(words):
     return pairs
 
 
-def symmetry_classes(words):
+def symmetry_classes(words: Sequence[str]) -> dict[int, int]:
     """A number for each atom's position; equal numbers for atoms that no walk along bonds tells apart.
 
     Each round, an atom learns the classes of its neighbours (Morgan 1965). The two methyls of an
