@@ -92,24 +92,53 @@ EXAMPLES = [
     Example("group_sum", {"dK": (6, 7, 3)}, others={"g": 2}),
 ]
 
-# Functions of whole numbers, of positions, or of a function: nothing here can be asked of them.
-NOT_OF_FLOATS = {
-    "alibi",
-    "alibi_slopes",
-    "arithmetic_intensity",
-    "attention_flops",
-    "central_difference",
-    "compulsory_traffic",
-    "direct_traffic",
-    "frequencies",
-    "greedy_suite",
-    "multi_head_parameters",
-    "mutation_score",
-    "roofline",
-    "rotation",
-    "rows_that_fit",
-    "score_variance",
-    "sinusoids",
-    "tiled_traffic",
-    "transformer_parameters",
+# Functions of whole numbers, of positions, or of a function: one call each.
+TABLE = {"killed": np.array([[True, False], [False, False]])}
+WIDTHS = {"n": 2, "m": 3, "d_k": 5, "d_v": 7}
+CALLS = {
+    "alibi": {"i": np.array([2]), "j": np.arange(3), "h": 2},
+    "alibi_slopes": {"h": 2},
+    "arithmetic_intensity": {"flops": 60, "words": 31, "word_bytes": 4},
+    "attention_flops": WIDTHS,
+    "central_difference": {"f": np.sum, "X": np.ones(2), "step": 0.5},
+    "compulsory_traffic": WIDTHS,
+    "direct_traffic": WIDTHS,
+    "frequencies": {"d": 4, "base": 100.0},
+    "greedy_suite": TABLE,
+    "multi_head_parameters": {"d_model": 6, "h": 1, "d_k": 2, "d_v": 3, "bias": True},
+    "mutation_score": TABLE,
+    "roofline": {"intensity": 2.0, "flops_per_second": 10.0, "bytes_per_second": 3.0},
+    "rotation": {"k": 3, "d": 4, "base": 100.0},
+    "rows_that_fit": {"M": 100, "d_k": 2, "d_v": 3, "w": 1},
+    "score_variance": {"d_k": 3, "query_variance": 2.0, "key_variance": 5.0},
+    "sinusoids": {"n": 3, "d_model": 4, "base": 100.0},
+    "tiled_traffic": {**WIDTHS, "r": 2},
+    "transformer_parameters": {"vocabulary": 3, "N": 2, "d_model": 6, "d_ff": 5, "h": 1, "d_k": 2},
+}
+NOT_OF_FLOATS = set(CALLS)
+
+# The smallest legal value of every whole number that a formula takes.
+TOKENS_AND_WIDTHS = {"n": 0, "m": 0, "d_k": 1, "d_v": 0}
+SMALLEST = {
+    "alibi": {"h": 1},
+    "alibi_slopes": {"h": 1},
+    "arithmetic_intensity": {"word_bytes": 1},
+    "attend_by_head": {"h": 1},
+    "attention_flops": TOKENS_AND_WIDTHS,
+    "compulsory_traffic": TOKENS_AND_WIDTHS,
+    "direct_traffic": TOKENS_AND_WIDTHS,
+    "encoder": {"h": 1, "depth": 1},
+    "encoder_layer": {"h": 1},
+    "frequencies": {"d": 2},
+    "group_sum": {"g": 1},
+    "head_for_weights": {"d_k": 1},
+    "multi_head_attention": {"h": 1},
+    "multi_head_parameters": {"d_model": 1, "h": 1, "d_k": 1, "d_v": 1},
+    "rotation": {"k": -(2**53), "d": 2},
+    "rows_that_fit": {"M": 13, "d_k": 1, "d_v": 0, "w": 1},
+    "score_variance": {"d_k": 1},
+    "sinusoids": {"n": 0, "d_model": 2},
+    "split_heads": {"h": 1},
+    "tiled_traffic": {**TOKENS_AND_WIDTHS, "r": 1},
+    "transformer_parameters": {"vocabulary": 0, "N": 0, "d_model": 1, "d_ff": 1, "h": 1, "d_k": 1},
 }

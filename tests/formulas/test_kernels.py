@@ -31,10 +31,10 @@ def test_arithmetic_intensity_by_hand():
     assert arithmetic_intensity(0, 31, 2) == 0
 
 
-@pytest.mark.parametrize(("words", "word_bytes"), [(0, 4), (-1, 4), (31, 0)])
-def test_arithmetic_intensity_of_nothing_moved(words, word_bytes):
-    with pytest.raises(ValueError, match=r"^words is"):
-        arithmetic_intensity(60, words, word_bytes)
+@pytest.mark.parametrize("words", [0, -1])
+def test_arithmetic_intensity_of_nothing_moved(words):
+    with pytest.raises(ValueError, match=f"^words is {words}; wanted a positive number$"):
+        arithmetic_intensity(60, words, 4)
 
 
 def test_roofline_by_hand():
@@ -45,6 +45,14 @@ def test_roofline_by_hand():
 def test_roofline_without_limits():
     assert roofline(3, inf, 2) == 6
     assert roofline(3, 10, inf) == 10
+    assert roofline(3, inf, inf) == inf
+
+
+def test_roofline_of_nothing_done_without_a_limit_is_no_number():
+    """0 operations per byte and ∞ bytes per second: 0 · ∞."""
+    names = "intensity, flops_per_second, bytes_per_second"
+    with pytest.raises(ValueError, match=f"^{names} leave the range of float64: roofline gives nan"):
+        roofline(0, 10, inf)
 
 
 def test_compulsory_traffic_by_hand():

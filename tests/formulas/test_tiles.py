@@ -243,7 +243,7 @@ def test_tiled_traffic_by_hand():
 
 
 def test_tiled_traffic_wants_a_query():
-    with pytest.raises(ValueError, match="r is 0; wanted a positive number"):
+    with pytest.raises(ValueError, match=r"^r is 0; wanted a positive integer$"):
         tiled_traffic(5, 7, 1, 2, 0)
 
 
@@ -267,6 +267,9 @@ def test_rows_that_fit_fill_the_memory(d_k, d_v, w, extra):
 
 def test_rows_that_fit_wants_room_for_one():
     assert rows_that_fit(13, 2, 3, 1) == 1
+    for M in 0, 5:
+        with pytest.raises(ValueError, match=f"^M is {M}; wanted 13 words or more$"):
+            rows_that_fit(M, 2, 3, 1)
     with pytest.raises(ValueError, match="M is 12; wanted 13 words or more"):
         rows_that_fit(12, 2, 3, 1)
 

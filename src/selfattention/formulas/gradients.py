@@ -24,7 +24,7 @@ from selfattention.notation import (
     Values,
     Weights,
 )
-from selfattention.signatures import checked
+from selfattention.signatures import checked, positive, scalars, whole
 
 Anything = Float[np.ndarray, "*axes"]
 OwnKeyWeights = Float[np.ndarray, "*#batch d_model d_k"]  # W_K where X is its own memory
@@ -131,6 +131,7 @@ def self_attention_backward(
 
 
 @checked
+@scalars(g=whole(1))
 def group_sum(dK: Heads, g: int) -> Groups:
     """Eq. group-sum:  dK^(u) = Σ dK^(i)  over the h/g heads i = u h/g … (u + 1) h/g − 1.
 
@@ -140,12 +141,13 @@ def group_sum(dK: Heads, g: int) -> Groups:
     Source: Ainslie et al. 2023, who share keys and values within groups of heads.
     """
     *batch, h, m, d = dK.shape
-    if isinstance(g, bool) or not isinstance(g, int | np.integer) or g < 1 or h % g:
-        raise ValueError(f"g is {g!r}; wanted a positive integer that divides the heads of dK, {h}")
+    if h % g:
+        raise ValueError(f"g is {g}; wanted a positive integer that divides the heads of dK, {h}")
     return dK.reshape(*batch, g, h // g, m, d).sum(-3)
 
 
 @checked
+@scalars(step=positive)
 def central_difference(f: Callable, X: Anything, step: float) -> Anything:
     """Eq. central-difference:  G_ij = (f(X + ε E_ij) − f(X − ε E_ij)) / 2ε,  ε the step.
 
@@ -155,9 +157,8 @@ def central_difference(f: Callable, X: Anything, step: float) -> Anything:
     Raises ValueError where step is not positive and finite, or so small that X swallows it.
     Source: Nocedal & Wright 2006, section 8.1.
     """
-    step = float(step)  # np.float64 would widen float32
-    if not step < np.inf or not (X + step > X - step).all():
-        raise ValueError(f"step is {step!r}; wanted a positive number, and not too small beside X")
+    if not (X + step > X - step).all():
+        raise ValueError(f"step is {step}; wanted a positive number, and not too small beside X")
     G = np.empty_like(X)
     for where in np.ndindex(X.shape):
         above, below = X.copy(), X.copy()

@@ -7,7 +7,7 @@ from selfattention.formulas.formula import attention
 from selfattention.formulas.output import output_projection
 from selfattention.formulas.projections import projections
 from selfattention.notation import Keys, Memory, Queries, Tokens, Weights
-from selfattention.signatures import checked
+from selfattention.signatures import checked, or_none, scalars, truth, whole
 
 AllQueryWeights = Float[np.ndarray, "*#batch d_model h·d_k"]  # W_Q of all heads, side by side
 AllKeyWeights = Float[np.ndarray, "*#batch d_memory h·d_k"]
@@ -18,6 +18,7 @@ Heads = Float[np.ndarray, "*batch h n d"]  # the heads one behind the other
 
 
 @checked
+@scalars(h=whole(1))
 def split_heads(Q: Joined, h: int) -> Heads:
     """Eq. split-heads:  Q^(i) = columns i·d … (i+1)·d − 1 of Q,  d = width / h.
 
@@ -27,10 +28,8 @@ def split_heads(Q: Joined, h: int) -> Heads:
     Source: Vaswani et al. 2017, section 3.2.2.
     """
     *batch, n, width = Q.shape
-    whole = isinstance(h, int | np.integer) and not isinstance(h, bool)
-    if not whole or h < 1 or width % h:
-        divisor = "a positive integer that divides the width of Q"
-        raise ValueError(f"h is {h!r}; wanted {divisor}, {width}")
+    if width % h:
+        raise ValueError(f"h is {h}; wanted a positive integer that divides the width, {width}")
     return Q.reshape(*batch, n, h, width // h).swapaxes(-3, -2)
 
 
@@ -47,6 +46,7 @@ def concat_heads(H: Heads) -> Joined:
 
 
 @checked
+@scalars(h=whole(1))
 def multi_head_attention(
     X: Tokens,
     W_Q: AllQueryWeights,
@@ -71,6 +71,7 @@ def multi_head_attention(
     return output_projection(concat_heads(attention(Q, K, V)), W_O)
 
 
+@scalars(d_model=whole(1), h=whole(1), d_k=or_none(whole(1)), d_v=or_none(whole(1)), bias=truth)
 def multi_head_parameters(
     d_model: int, h: int, *, d_k: int | None = None, d_v: int | None = None, bias: bool
 ) -> int:
@@ -78,26 +79,37 @@ def multi_head_parameters(
 
     With biases there are h (2 d_k + d_v) + d_model more. d_k and d_v are d_model / h where
     they are not given. Returns a count of parameters.
-    Raises ValueError where h does not divide d_model and a width is left out.
+    Raises ValueError where h does not divide d_model and a width is left out, or an argument is
+    no count.
     Source: Vaswani et al. 2017, section 3.2.2.
     """
     if (d_k is None or d_v is None) and d_model % h:
         raise ValueError(f"h is {h}; wanted a divisor of d_model = {d_model}, or d_k and d_v given")
-    d_k, d_v = d_k or d_model // h, d_v or d_model // h
+    d_k, d_v = (d_model // h if width is None else width for width in (d_k, d_v))
     weights = h * d_model * (2 * d_k + d_v) + h * d_v * d_model
     return weights + bias * (h * (2 * d_k + d_v) + d_model)
 
 
+@scalars(n=whole(0), m=whole(0), d_k=whole(1), d_v=whole(0))
 def attention_flops(n: int, m: int, d_k: int, d_v: int) -> int:
     """Eq. attention-flops:  2 n m d_k + 2 n m d_v,  for one head.
 
     Counts the multiplications and additions of Q Kᵀ and A V; the softmax between them,
     a few operations per score, is left out. Returns floating-point operations (FLOPs).
+    Raises ValueError, naming the argument that is no count.
     Source: Dao et al. 2022, section 2 (4 n² d for n = m, d_k = d_v).
     """
     return 2 * n * m * d_k + 2 * n * m * d_v
 
 
+@scalars(
+    vocabulary=whole(0),
+    N=whole(0),
+    d_model=whole(1),
+    d_ff=whole(1),
+    h=whole(1),
+    d_k=or_none(whole(1)),
+)
 def transformer_parameters(
     vocabulary: int, *, N: int = 6, d_model: int = 512, d_ff: int = 2048, h: int = 8, d_k: int | None = None
 ) -> int:
@@ -107,7 +119,8 @@ def transformer_parameters(
     feed-forward nets P_ff = 2 d_model d_ff + d_ff + d_model, three attentions P_attn
     without biases, five layer normalisations P_norm = 2 d_model, and one embedding of V
     rows that is used three times. d_v is d_model / h, and so is d_k where it is not given.
-    Returns a count of parameters. Raises ValueError where h does not divide d_model.
+    Returns a count of parameters.
+    Raises ValueError where h does not divide d_model, or an argument is no count.
     """
     if d_model % h:
         raise ValueError(f"h is {h}; wanted a divisor of d_model = {d_model}")
@@ -118,6 +131,7 @@ def transformer_parameters(
 
 
 @checked
+@scalars(d_k=whole(1))
 def head_for_weights(A: Weights, d_k: int) -> tuple[Queries, Keys]:
     """Eq. head-for-weights:  Q Kᵀ / √d_k = U_d Σ_d V_dᵀ,  U Σ Vᵀ = ln A − row means.
 
@@ -128,8 +142,8 @@ def head_for_weights(A: Weights, d_k: int) -> tuple[Queries, Keys]:
     Raises ValueError where A is not positive, or d_k is not between 1 and min(n, m).
     Source: Eckart & Young 1936; the bottleneck, Bhojanapalli et al. 2020.
     """
-    if not 1 <= d_k <= min(A.shape[-2:]):
-        raise ValueError(f"d_k is {d_k!r}; wanted an integer from 1 to min(n, m) = {min(A.shape[-2:])}")
+    if d_k > min(A.shape[-2:]):
+        raise ValueError(f"d_k is {d_k}; wanted an integer from 1 to min(n, m) = {min(A.shape[-2:])}")
     if not (A > 0).all():
         raise ValueError(f"A holds {A.min()}; wanted positive weights, as every softmax gives")
     S = np.log(A)

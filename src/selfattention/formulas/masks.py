@@ -7,12 +7,13 @@ from selfattention.formulas.context import weighted_sum
 from selfattention.formulas.scaling import scaled_scores
 from selfattention.formulas.softmax import softmax
 from selfattention.notation import Keys, Outputs, Queries, Scores, Values
-from selfattention.signatures import checked
+from selfattention.signatures import checked, may_give_minus_infinity
 
 Visible = Bool[np.ndarray, "*#batch n m"]  # True where query i may see key j
 
 
 @checked
+@may_give_minus_infinity(0)
 def masked_scores(S: Scores, visible: Visible) -> Scores:
     """Eq. masked-scores:  S'_ij = S_ij where query i may see key j,  −∞ elsewhere.
 

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from selfattention.notation import Queries
-from selfattention.signatures import checked
+from selfattention.signatures import checked, even, position, positive, scalars, whole
 
 QueryPositions = Int[np.ndarray, "*#batch n"]  # i, one whole number per query
 KeyPositions = Int[np.ndarray, "*#batch m"]  # j, one whole number per key
@@ -20,6 +20,7 @@ Bias = Float[np.ndarray, "*#batch h n m"]  # B, added to the scores
 
 
 @checked
+@scalars(d=even, base=positive)
 def frequencies(d: int, *, base: float = 10_000.0) -> Frequencies:
     """Eq. frequencies:  θ_c = base^(−2c/d),  c = 0 … d/2 − 1.
 
@@ -28,12 +29,11 @@ def frequencies(d: int, *, base: float = 10_000.0) -> Frequencies:
     Raises ValueError where d is not a positive even integer: a column without a
     partner cannot be turned. Source: Vaswani et al. 2017, section 3.5.
     """
-    if isinstance(d, bool) or not isinstance(d, int | np.integer) or d < 2 or d % 2:
-        raise ValueError(f"d is {d!r}; wanted a positive even integer: columns in pairs")
     return base ** (-np.arange(0, d, 2) / d)  # 0, 2, 4 … is 2c already
 
 
 @checked
+@scalars(n=whole(0), d_model=even, base=positive)
 def sinusoids(n: int, d_model: int, *, base: float = 10_000.0) -> Table:
     """Eq. sinusoids:  P_i,2c = sin(i θ_c),  P_i,2c+1 = cos(i θ_c).
 
@@ -47,6 +47,7 @@ def sinusoids(n: int, d_model: int, *, base: float = 10_000.0) -> Table:
 
 
 @checked
+@scalars(k=position, d=even, base=positive)
 def rotation(k: int, d: int, *, base: float = 10_000.0) -> Rotation:
     """Eq. rotation:  R_k has blocks [[cos kθ_c, sin kθ_c], [−sin kθ_c, cos kθ_c]].
 
@@ -63,6 +64,7 @@ def rotation(k: int, d: int, *, base: float = 10_000.0) -> Rotation:
 
 
 @checked
+@scalars(base=positive)
 def rotary(
     Q: Queries,
     positions: QueryPositions,
@@ -84,6 +86,7 @@ def rotary(
 
 
 @checked
+@scalars(base=positive)
 def rotary_halves(
     Q: Queries,
     positions: QueryPositions,
@@ -112,6 +115,7 @@ def _cos_sin(positions, Q, base):
 
 
 @checked
+@scalars(h=whole(1))
 def alibi_slopes(h: int) -> Slopes:
     """Eq. alibi-slopes:  μ_t = 2^(−8t/h),  t = 1 … h.
 
@@ -120,12 +124,11 @@ def alibi_slopes(h: int) -> Slopes:
     Raises ValueError where h is not a positive integer.
     Source: Press, Smith & Lewis 2022, section 3.
     """
-    if isinstance(h, bool) or not isinstance(h, int | np.integer) or h < 1:
-        raise ValueError(f"h is {h!r}; wanted a positive integer, a number of heads")
     return 2.0 ** (-8 * np.arange(1, h + 1) / h)
 
 
 @checked
+@scalars(h=whole(1))
 def alibi(i: QueryPositions, j: KeyPositions, h: int) -> Bias:
     """Eq. alibi:  B_tij = −μ_t abs(i − j),  μ as in Eq. alibi-slopes.
 

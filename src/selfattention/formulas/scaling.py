@@ -4,14 +4,16 @@ import numpy as np
 
 from selfattention.formulas.scores import dot_scores
 from selfattention.notation import Keys, Queries, RowNumbers, Scores, WeightRows
-from selfattention.signatures import checked
+from selfattention.signatures import checked, not_negative, scalars, whole
 
 
+@scalars(d_k=whole(1), query_variance=not_negative, key_variance=not_negative)
 def score_variance(d_k: int, query_variance: float = 1.0, key_variance: float = 1.0) -> float:
     """Eq. score-variance:  Var(q · k) = d_k Var(q_c) Var(k_c).
 
     For entries that are independent and have mean zero; their distribution does not matter.
     With entries of standard deviation σ that is σ⁴ d_k, and the standard deviation σ² √d_k.
+    Raises ValueError, naming the argument, for what is no count or no variance.
     Source: Vaswani et al. 2017, footnote 4, for unit variances.
     """
     return d_k * query_variance * key_variance

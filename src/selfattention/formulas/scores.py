@@ -9,7 +9,7 @@ from jaxtyping import Float
 from selfattention.formulas.context import weighted_sum
 from selfattention.formulas.softmax import softmax
 from selfattention.notation import Keys, Outputs, Queries, Scores, Values
-from selfattention.signatures import checked
+from selfattention.signatures import checked, positive, scalars
 
 # Two measures bring weights of their own, and let queries be wider or narrower than keys.
 WideQueries = Float[np.ndarray, "*#batch n d_q"]
@@ -77,6 +77,7 @@ def additive_scores(
 
 
 @checked
+@scalars(tau=positive)
 def gaussian_scores(Q: Queries, K: Keys, *, tau: float) -> Scores:
     """Eq. gaussian-scores:  S_ij = −‖q_i − k_j‖² / (2τ),  the log of a Gaussian.
 
@@ -87,13 +88,12 @@ def gaussian_scores(Q: Queries, K: Keys, *, tau: float) -> Scores:
     cancels to nothing where q and k are close to each other and far from zero.
     Source: Nadaraya 1964; Watson 1964.
     """
-    if not 0 < tau < np.inf:
-        raise ValueError(f"tau is {tau}; wanted a positive number, the variance of the kernel")
     apart = Q[..., :, None, :] - K[..., None, :, :]
-    return (apart * apart).sum(-1) / (-2 * float(tau))  # float(): np.float64 would widen float32
+    return (apart * apart).sum(-1) / (-2 * tau)
 
 
 @checked
+@scalars(tau=positive)
 def nadaraya_watson(Q: Queries, K: Keys, V: Values, *, tau: float) -> Outputs:
     """Eq. nadaraya-watson:  O = softmax(S) V,  S_ij = −‖q_i − k_j‖² / (2τ).
 
@@ -106,6 +106,7 @@ def nadaraya_watson(Q: Queries, K: Keys, V: Values, *, tau: float) -> Outputs:
 
 
 @checked
+@scalars(tau=positive)
 def leave_one_out(K: Keys, V: Values, *, tau: float) -> Values:
     """Eq. leave-one-out:  O = softmax(S) V,  S_ij = −‖k_i − k_j‖² / (2τ),  S_ii = −∞.
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from selfattention.notation import Jacobians, RowNumbers, ScoreRows, WeightRows
-from selfattention.signatures import checked
+from selfattention.signatures import checked, may_give_minus_infinity
 
 
 @checked
@@ -16,13 +16,14 @@ def softmax(S: ScoreRows) -> WeightRows:
     Raises ValueError for NaN and +inf in S, TypeError for what is not a float array.
     Source: Bridle 1990; the shift, Blanchard, Higham & Higham 2021.
     """
-    c = S.max(-1, keepdims=True)
+    c = S.max(-1, keepdims=True, initial=-np.inf)
     E = np.exp(S - np.where(np.isneginf(c), 0, c))
     Z = E.sum(-1, keepdims=True)
     return E / np.where(Z == 0, 1, Z)
 
 
 @checked
+@may_give_minus_infinity(0)
 def log_sum_exp(S: ScoreRows) -> RowNumbers:
     """Eq. log-sum-exp:  L = c + ln Z = ln Σ_j exp(S_j),  c the row's maximum.
 
@@ -31,7 +32,7 @@ def log_sum_exp(S: ScoreRows) -> RowNumbers:
     Raises ValueError for NaN and +inf in S, TypeError for what is not a float array.
     Source: Blanchard, Higham & Higham 2021.
     """
-    c = S.max(-1)
+    c = S.max(-1, initial=-np.inf)
     shift = np.where(np.isneginf(c), 0, c)
     Z = np.exp(S - shift[..., None]).sum(-1)
     return np.log(Z, where=Z > 0, out=np.full_like(Z, -np.inf)) + shift

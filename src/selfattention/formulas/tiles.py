@@ -8,12 +8,13 @@ import numpy as np
 from jaxtyping import Float
 
 from selfattention.notation import Outputs, Scores, Values
-from selfattention.signatures import checked
+from selfattention.signatures import checked, may_give_minus_infinity, scalars, whole
 
 OnePerRow = Float[np.ndarray, "*#batch n"]  # c, Z, L or δ, one number for each query
 
 
 @checked
+@may_give_minus_infinity(0)
 def tile_state(S: Scores, V: Values) -> tuple[OnePerRow, OnePerRow, Outputs]:
     """Eq. tile-state:  c = max_j S_j,  Z = Σ_j e^{S_j − c},  Õ = Σ_j e^{S_j − c} v_j.
 
@@ -29,6 +30,7 @@ def tile_state(S: Scores, V: Values) -> tuple[OnePerRow, OnePerRow, Outputs]:
 
 
 @checked
+@may_give_minus_infinity(0)
 def merge_states(
     c_1: OnePerRow, Z_1: OnePerRow, O_1: Outputs, c_2: OnePerRow, Z_2: OnePerRow, O_2: Outputs
 ) -> tuple[OnePerRow, OnePerRow, Outputs]:
@@ -46,6 +48,7 @@ def merge_states(
 
 
 @checked
+@may_give_minus_infinity(1)
 def finish_state(c: OnePerRow, Z: OnePerRow, O: Outputs) -> tuple[Outputs, OnePerRow]:
     """Eq. finish-state:  O = Õ / Z,  L = c + ln Z.
 
@@ -79,35 +82,38 @@ def _shift(c):
     return np.where(np.isneginf(c), 0, c)
 
 
+@scalars(n=whole(0), m=whole(0), d_k=whole(1), d_v=whole(0))
 def direct_traffic(n: int, m: int, d_k: int, d_v: int) -> int:
     """Eq. direct-traffic:  n d_k + m d_k + 4 n m + m d_v + n d_v  words.
 
     What the three steps S = Q Kᵀ, A = softmax(S), O = A V move between slow and fast memory
     if each reads its operands once and writes its result once: S and A cross twice.
-    Returns a count of words. Source: Dao et al. 2022, algorithm 0.
+    Returns a count of words. Raises ValueError, naming the argument that is no count.
+    Source: Dao et al. 2022, algorithm 0.
     """
     return n * d_k + m * d_k + 4 * n * m + m * d_v + n * d_v
 
 
+@scalars(n=whole(0), m=whole(0), d_k=whole(1), d_v=whole(0), r=whole(1))
 def tiled_traffic(n: int, m: int, d_k: int, d_v: int, r: int) -> int:
     """Eq. tiled-traffic:  n d_k + ⌈n/r⌉ m (d_k + d_v) + n d_v + n  words.
 
     For r queries at a time: Q is read and O and L are written once, K and V are read once
     for every r queries. Returns a count of words.
-    Raises ValueError where r is not a positive integer.
+    Raises ValueError where r is not a positive integer, or another argument no count.
     Source: Dao 2023, algorithm 1.
     """
-    if r < 1:
-        raise ValueError(f"r is {r!r}; wanted a positive number of queries")
     return n * d_k + -(-n // r) * m * (d_k + d_v) + n * d_v + n
 
 
+@scalars(M=whole(0), d_k=whole(1), d_v=whole(0), w=whole(1))
 def rows_that_fit(M: int, d_k: int, d_v: int, w: int) -> int:
     """Eq. rows-that-fit:  r = ⌊(M − w (d_k + d_v)) / (d_k + d_v + w + 2)⌋  queries.
 
     The most queries whose rows of Q and Õ, numbers c and Z and scores against w keys lie in
     M words of fast memory, beside these w keys and their values.
-    Raises ValueError where not even one query fits. Source: Dao et al. 2022, algorithm 1.
+    Raises ValueError where not even one query fits, or an argument is no count.
+    Source: Dao et al. 2022, algorithm 1.
     """
     r = (M - w * (d_k + d_v)) // (d_k + d_v + w + 2)
     if r < 1:

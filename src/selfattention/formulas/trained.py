@@ -17,11 +17,12 @@ from selfattention.formulas.scaling import scaled_scores
 from selfattention.formulas.scores import dot_scores
 from selfattention.formulas.softmax import softmax
 from selfattention.notation import Tokens
-from selfattention.signatures import checked
+from selfattention.signatures import checked, not_negative, scalars, whole
 
 Anything = Float[np.ndarray, "*axes"]
 Gain = Float[np.ndarray, "d_model"]  # g, one factor per feature
 Shift = Float[np.ndarray, "d_model"]  # b
+MeanSquares = Float[np.ndarray, "*#batch n 1"]  # σ², one per token
 WidenWeights = Float[np.ndarray, "d_model+1 d_ff"]  # W_1
 NarrowWeights = Float[np.ndarray, "d_ff+1 d_model"]  # W_2
 HeadQueryWeights = Float[np.ndarray, "d_model+1 width"]  # W_Q and W_K of all heads: width = h·d_k
@@ -45,6 +46,7 @@ TokenScores = Float[np.ndarray, "*batch n tokens"]
 
 
 @checked
+@scalars(epsilon=not_negative)
 def layer_norm(X: Tokens, g: Gain, b: Shift, *, epsilon: float = 1e-12) -> Tokens:
     """Eq. layer-norm:  LN(x) = g ∘ (x − μ) / √(σ² + ε) + b,  μ and σ² of the row x itself.
 
@@ -53,8 +55,13 @@ def layer_norm(X: Tokens, g: Gain, b: Shift, *, epsilon: float = 1e-12) -> Token
     Raises ValueError or TypeError, naming the argument that does not fit.
     """
     centred = X - X.mean(-1, keepdims=True)
-    variance = (centred**2).mean(-1, keepdims=True)
-    return g * centred / (variance + epsilon) ** 0.5 + b
+    return g * centred / (_mean_square(centred) + epsilon) ** 0.5 + b
+
+
+@checked
+def _mean_square(X: Tokens) -> MeanSquares:
+    """σ² of centred rows. Checked by itself: infinite, it would make every row b, and that is finite."""
+    return (X**2).mean(-1, keepdims=True)
 
 
 @checked
@@ -83,6 +90,7 @@ def feed_forward(X: Tokens, W_1: WidenWeights, W_2: NarrowWeights) -> Tokens:
 
 
 @checked
+@scalars(h=whole(1))
 def attend_by_head(Q: WideQueries, K: WideKeys, V: WideValues, h: int) -> tuple[WideOutputs, HeadWeights]:
     """Eq. attend-by-head:  O = Concat(A^(1)V^(1) … A^(h)V^(h)),  A^(i) = softmax(Q^(i)K^(i)ᵀ/√d_k).
 
@@ -97,6 +105,7 @@ def attend_by_head(Q: WideQueries, K: WideKeys, V: WideValues, h: int) -> tuple[
 
 
 @checked
+@scalars(h=whole(1))
 def encoder_layer(
     X: Tokens,
     W_Q: HeadQueryWeights,
@@ -126,6 +135,7 @@ def encoder_layer(
 
 
 @checked
+@scalars(h=whole(1), depth=whole(1))
 def encoder(
     E: Embeddings,
     g_E: EmbeddingGain,

@@ -60,6 +60,8 @@ IN_PLACE = {
 class Affine(np.ndarray):
     """A matrix that brings its bias along: X @ W is X W + b, whatever was done to W before."""
 
+    made_for_formulas = True  # which refuse other subclasses
+
     def __new__(cls, W, b):
         matrix = np.asarray(W).view(cls)
         matrix.b = b
