@@ -160,6 +160,22 @@ def test_a_score_that_overflows_is_seen(both_passes, sign):
         assert_spoilt(both_passes(Q, K, V, dO, masks.causal, added), rows)
 
 
+@pytest.mark.parametrize(
+    "mask", [None, masks.causal, np.tri(7, 11, 4, dtype=bool)], ids=["none", "rule", "array"]
+)
+def test_a_score_that_overflows_where_the_bias_hides_it_is_not(both_passes, mask):
+    """+∞ − ∞: query and key see others, and are seen. 10²⁰ times 0 is nothing to anybody."""
+    Q, K, V, dO, bias = inputs()
+    bias[:, 3, 2] = -np.inf
+    Q[..., 2], K[..., 2] = 0, 0
+    clean = both_passes(Q, K, V, dO, mask, bias)
+    Q[..., 3, 2], K[..., 2, 2] = 1e20, 1e20
+    O, L, dQ, dK, dV = both_passes(Q, K, V, dO, mask, bias)
+    dQ[..., 2], dK[..., 2] = clean[2][..., 2], clean[3][..., 2]  # 10²⁰ as others feel it
+    for name, ours, theirs in zip(NAMES, (O, L, dQ, dK, dV), clean, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-7, err_msg=name)
+
+
 def test_a_bias_that_makes_a_score_overflow_is_seen(both_passes):
     Q, K, V, dO, bias = inputs()
     Q[0, 0, 3], K[..., 1:, :] = 1e19, np.abs(K[..., 1:, :])

@@ -276,6 +276,21 @@ def _visible(Q, K, rule, bias):
 AT_A_TIME = 2**24  # scores, where they must be searched
 
 
+class _AndBias(Rule):
+    """Whom a rule lets see, where the bias is not −∞; `finite` (b or 1, h or 1, n, m) lies beside Q."""
+
+    def __init__(self, rule, finite):
+        self.rule, self.finite = rule, finite
+
+    def tile(self, rows, columns):
+        finite = self.finite[..., rows.start : rows.stop, columns.start : columns.stop]
+        return finite & _beside(finite, self.rule.tile(rows, columns))
+
+    def says(self, rows, columns):
+        says = self.rule.says(rows, columns)
+        return Says.SOMEBODY if says is Says.EVERYBODY else says
+
+
 class _Arguments(NamedTuple):
     """What an implementation is given, but for the scale."""
 
@@ -363,7 +378,7 @@ class _Form:
         if not self.bias_is_tame():
             bias = xp.where(bias < np.inf, bias, 0)
         if not self._scores_are_tame(Q, K):
-            rule, bias = rule & Table(_detached(bias) != -np.inf), xp.where(bias == -np.inf, 0, bias)
+            rule, bias = _AndBias(rule, _detached(bias) != -np.inf), xp.where(bias == -np.inf, 0, bias)
         return rule, bias
 
     def _rule(self, mask):

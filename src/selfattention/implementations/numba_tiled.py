@@ -107,7 +107,7 @@ def attention_backward(dO, Q, K, V, O, L, rule, bias, scale):
     if math.prod((b, h, n, m)):
         tasks = np.array(list(np.ndindex(b * g, parts)))
         arrays = _grouped(Q, g), _flat(K), _flat(V), _bias(bias, Q), _grouped(dO, g)
-        L, delta = _grouped(L, g), _grouped(np.vecdot(dO, O), g)
+        L, delta = _grouped(L, g), _grouped(np.vecdot(*map(np.ascontiguousarray, (dO, O))), g)
         for plan in _plans(rule, n, m, tile_width(Q.dtype)):
             size = _positions(ROWS_BACKWARD, h // g)
             _share(_backward, tasks, g, size, *arrays, L, delta, plan, Q.dtype.type(scale), dQ, dK, dV)
