@@ -61,3 +61,10 @@ def test_every_test_is_about_an_equation_or_a_claim(chapter):
 def test_labels_are_unique_in_the_book():
     labels = [label for c in CHAPTERS for label in [*c.equations, *c.claims]]
     assert len(labels) == len(set(labels))
+
+
+def test_the_glossary_is_in_the_order_of_the_alphabet():
+    glossary = (ROOT / "book/glossary.md").read_text(encoding="utf-8")
+    terms = re.findall(r"^(\S[^·\n]*) · ", glossary, re.MULTILINE)
+    assert len(terms) > 40
+    assert terms == sorted(terms, key=str.lower)

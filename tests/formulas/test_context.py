@@ -67,6 +67,21 @@ def test_weighted_sum_convex_hull(S, V, u):
     assert (np.linalg.norm(O, axis=1) <= np.linalg.norm(V, axis=1).max() + slack).all()
 
 
+@given(
+    arrays(np.float64, (3, 7), elements=st.floats(-9, 9)),
+    arrays(np.float64, (7, 5), elements=finite),
+    st.floats(-9, 9),
+)
+def test_weighted_sum_sink(S, V, sink):
+    """Claim: a key of value 0 and score s multiplies the output by Z / (Z + e^s), and keeps all ratios."""
+    Z = np.exp(S).sum(1, keepdims=True)
+    A = softmax(np.column_stack([S, np.full(3, sink)]))
+    O = weighted_sum(A, np.vstack([V, np.zeros(5)]))
+    less = Z / (Z + np.exp(sink))
+    np.testing.assert_allclose(O, weighted_sum(softmax(S), V) * less, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(A[:, :7], softmax(S) * less, rtol=1e-12)
+
+
 def test_weighted_sum_limits(rng):
     """Claim: hot, the mean of all values; cold, the value of the best key, or the mean of the best."""
     V = rng.normal(size=(5, 2))

@@ -6,7 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from selfattention.formulas import concat_heads, output_projection, self_attention, softmax, weighted_sum
+from selfattention.formulas import (
+    concat_heads,
+    layer_norm,
+    output_projection,
+    self_attention,
+    softmax,
+    weighted_sum,
+)
 
 
 def head(rng, d_model=7, d_k=3, d_v=5):
@@ -61,6 +68,16 @@ def test_output_projection_row_space(O):
     np.testing.assert_allclose(np.linalg.lstsq(W_O.T, Y.T)[0].T, O, rtol=1e-9, atol=1e-9)
 
 
+def test_output_projection_row_space_ends_at_a_norm_of_the_sum(rng):
+    """LayerNorm(X + Y), the block of Vaswani et al., touches every direction."""
+    X, W_O = rng.normal(size=(5, 7)), rng.normal(size=(3, 7))
+    summed = X + output_projection(rng.normal(size=(5, 3)), W_O)
+    untouched = np.linalg.svd(W_O)[2][3:].T
+    normed = layer_norm(summed, np.ones(7), np.zeros(7))
+    np.testing.assert_allclose(summed @ untouched, X @ untouched, atol=1e-12)
+    assert (np.abs(normed @ untouched - X @ untouched).max(0) > 0.1).all()
+
+
 def test_output_projection_merge(rng):
     """Claim: one head needs only W_V W_O, of rank d_v at most; mixing and mapping may swap."""
     X, W_Q, W_K, W_V, W_O = head(rng)
@@ -82,3 +99,23 @@ def test_output_projection_gauge(rng):
     np.testing.assert_allclose(self_attention(X, W_Q, W_K, W_V @ G, np.linalg.solve(G, W_O)), Y, atol=1e-12)
     assert not np.allclose(X @ W_V @ G, X @ W_V, atol=0.1)
     assert not np.allclose(self_attention(X, W_Q, W_K, W_V @ G, G @ W_O), Y, atol=0.1)
+
+
+def test_output_projection_gate(rng):
+    """Claim: with gates on O the only change of basis that leaves Y alone is a diagonal one.
+
+    Gates all different; then one pair of equal gates, which leaves the plane of the two free.
+    """
+    W_O, g = rng.normal(size=(5, 7)), np.array([0.1, 0.3, 0.5, 0.7, 0.9])
+
+    def moved(G, g):
+        O = np.eye(5)  # whatever the output is: one row for every direction
+        Y = output_projection(g * O, W_O)
+        return np.abs(output_projection(g * (O @ G), np.linalg.solve(G, W_O)) - Y).max()
+
+    assert moved(np.diag([1.0, -2.0, 3.0, 4.0, 5.0]), g) < 1e-12
+    for b, c in np.argwhere(~np.eye(5, dtype=bool)):
+        almost = np.eye(5)
+        almost[b, c] = 0.1
+        assert moved(almost, g) > 0.001
+        assert moved(almost, np.where(np.arange(5) == b, g[c], g)) < 1e-12

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from selfattention.formulas import (
+    cosine_scores,
     dot_scores,
     effective_keys,
     entropy,
@@ -140,17 +141,24 @@ def test_effective_keys_gaussian(rng):
 
 
 def test_scaling_width(rng):
-    """Claim: scaled, concentration is the same at every width; unscaled, it goes to one key."""
+    """Claim: scaled, concentration is the same from a width of 4 on; unscaled, it goes to one key."""
     keys, largest = [], []
-    for d_k in 16, 64, 256:
+    for d_k in 4, 16, 64, 256:
         Q, K = strangers(rng, d_k, m=64, batch=1000)
         unscaled, scaled = softmax(dot_scores(Q, K)), softmax(scaled_scores(Q, K))
-        assert_mean(effective_keys(scaled), 40.3, sharpness=0.05)
-        assert_mean(scaled.max(-1), 0.107, sharpness=0.1)
+        assert_mean(effective_keys(scaled), 42.6 if d_k == 4 else 40.3, sharpness=0.06)
+        assert_mean(scaled.max(-1), 0.107, sharpness=0.12)
         keys.append(effective_keys(unscaled).mean())
         largest.append(unscaled.max(-1).mean())
-    assert 6 > keys[0] > keys[1] > keys[2] > 1
-    assert 0.5 < largest[0] < largest[1] < largest[2] < 1
+    assert 22 > keys[0] > keys[1] > keys[2] > keys[3] > 1
+    assert 0.25 < largest[0] < largest[1] < largest[2] < largest[3] < 1
+
+
+@pytest.mark.parametrize(("d_k", "keys"), [(1, 46.7), (2, 44.2)])
+def test_scaling_width_narrower_than_four(rng, d_k, keys):
+    """… Narrower, the products of normal numbers are too often near zero: more keys count."""
+    Q, K = strangers(rng, d_k, m=64, batch=4000)
+    assert_mean(effective_keys(softmax(scaled_scores(Q, K)))[:, 0], keys, sharpness=0.04)
 
 
 def fresh_projections(kind, d):
@@ -181,16 +189,27 @@ def test_scaling_initialisation(rng, kind, of_entry, d):
     assert_mean(samples, expected, sharpness=0.1)
 
 
+def jacobian_norms(rng, d_k, m):
+    """‖J‖ of 200 rows of strangers, without and with the division."""
+    Q, K = strangers(rng, d_k, m=m, batch=200)
+    scores = dot_scores(Q, K), scaled_scores(Q, K)
+    return (np.array([np.linalg.norm(softmax_jacobian(a)) for a in softmax(S)[:, 0]]) for S in scores)
+
+
 def test_scaling_jacobian(rng):
-    """Claim: with 512 keys and d_k = 64, ‖J‖ is on average more than 3 times smaller when scaled."""
-    Q, K = strangers(rng, 64, m=512, batch=200)
-    unscaled, scaled = (
-        np.array([np.linalg.norm(softmax_jacobian(a)) for a in softmax(S)[:, 0]])
-        for S in (dot_scores(Q, K), scaled_scores(Q, K))
-    )
+    """Claim: with 512 keys and d_k = 64, ‖J‖ is on average more than 3 times smaller when scaled …"""
+    unscaled, scaled = jacobian_norms(rng, 64, m=512)
     assert_mean(unscaled, 0.24, sharpness=0.3)
     assert_mean(scaled, 0.071, sharpness=0.05)
     assert unscaled.mean() > 3 * scaled.mean()
+
+
+def test_scaling_jacobian_turns_round_with_the_width(rng):
+    """… with 64 keys smaller at widths from 4 to 64, larger at 256 and 1024, the median by far."""
+    for d_k in 4, 16, 64, 256, 1024:
+        unscaled, scaled = jacobian_norms(rng, d_k, m=64)
+        assert (scaled.mean() < unscaled.mean()) == (d_k <= 64), d_k
+        assert (np.median(scaled) > 3 * np.median(unscaled)) == (d_k > 64), d_k
 
 
 @given(score_rows)
@@ -237,3 +256,31 @@ def test_scaling_relatives(rng):
         assert_mean(scaled_scores(q, q).ravel(), d_k**0.5, sharpness=0.1)
         strange = scaled_scores(q, rng.normal(size=q.shape)).ravel()
         assert abs(strange.mean()) < 5 / 1000**0.5  # five standard errors of a unit variance
+
+
+def test_scaling_qk_norm(rng):
+    """Claim: at length √d_k scores are √d_k cos θ, at most √d_k, and lengths before do not matter."""
+    rms_norm = torch.nn.functional.rms_norm
+    Q, K = rng.normal(size=(3, 7)), rng.normal(size=(5, 7))
+    stretched = Q * np.array([[0.1], [1.0], [100.0]])
+    normed = [rms_norm(torch.from_numpy(M), (7,), eps=0.0).numpy() for M in (Q, stretched, K)]
+    S, S_stretched = (scaled_scores(M, normed[2]) for M in normed[:2])
+    np.testing.assert_allclose(S, 7**0.5 * cosine_scores(Q, K), atol=1e-13)
+    np.testing.assert_allclose(S_stretched, S, atol=1e-13)
+    alike = scaled_scores(normed[2], normed[2])
+    np.testing.assert_allclose(np.diag(alike), 7**0.5)  # the bound is reached
+    assert np.abs(np.vstack([S, alike])).max() <= 7**0.5 + 1e-13
+
+
+@given(arrays(np.float64, 7, elements=st.floats(-1e3, 1e3), unique=True), st.floats(0.5, 50))
+def test_scaling_softcap(s, C):
+    """Claim: C tanh(s/C) rises, stays within ±C, has slope 1 − tanh²; weights within e^{2C}."""
+    s = torch.from_numpy(np.sort(s)).requires_grad_()
+    capped = C * torch.tanh(s / C)
+    (slopes,) = torch.autograd.grad(capped.sum(), s)
+    capped = capped.detach().numpy()
+    assert (np.diff(capped) >= 0).all()  # equal only where tanh has rounded to one
+    assert np.abs(capped).max() <= C
+    np.testing.assert_allclose(slopes, 1 - np.tanh(s.detach().numpy() / C) ** 2, atol=1e-12)
+    A = softmax(capped)
+    assert A.max() <= A.min() * np.exp(2 * C) * (1 + 1e-9)

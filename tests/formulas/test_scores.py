@@ -56,11 +56,16 @@ def test_dot_scores_known_answer():
 
 
 def test_dot_scores_hull(rng):
-    """Claim: a weighted average of other keys is never strictly first."""
+    """Claim: a weighted average of other keys is never first alone; it ties only with all it is made of."""
     K = rng.normal(size=(5, 3))
     inside = rng.dirichlet(np.ones(5), size=11) @ K
     Q = rng.normal(size=(1000, 3))
     assert (dot_scores(Q, inside) <= dot_scores(Q, K).max(1, keepdims=True) + 1e-12).all()
+    made_of, another = np.array([[1.0, 1.0], [1.0, -1.0]]), np.array([[0.0, 0.0]])
+    level = dot_scores(np.array([[1.0, 0.0]]), np.vstack([made_of.mean(0), made_of, another]))
+    np.testing.assert_array_equal(level, [[1, 1, 1, 0]])
+    tilted = dot_scores(np.array([[1.0, 0.1]]), np.vstack([made_of.mean(0), made_of]))
+    assert tilted.argmax() == 1  # the tie is gone, and not in the mean's favour
 
 
 def test_dot_scores_rank(rng):
