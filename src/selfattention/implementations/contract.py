@@ -55,7 +55,7 @@ class Attention(Protocol):
         *,
         mask: Rule | Any | None = None,
         bias: Any | None = None,
-        scale: float | None = None,
+        scale: float | np.floating | np.integer | None = None,
     ) -> tuple[Array, Array]: ...
 
 
@@ -73,7 +73,7 @@ class AttentionBackward(Protocol):
         *,
         mask: Rule | Any | None = None,
         bias: Any | None = None,
-        scale: float | None = None,
+        scale: float | np.floating | np.integer | None = None,
     ) -> tuple[Array, Array, Array]: ...
 
 
