@@ -575,7 +575,6 @@ def _introduced(wrapper, function, explained):
     """The wrapper under the function's name: with the signature that can be called, and all it takes."""
     for attribute in ("__name__", "__qualname__", "__module__"):
         setattr(wrapper, attribute, getattr(function, attribute))
-    wrapper.arithmetic = function
     if function.__doc__ is not None:  # python -OO leaves none
         library = _maker(function).library
         call = explained.format(module=function.__module__, **_WORDS[library])
