@@ -496,7 +496,7 @@ def _check_kind(name, array, kind, wanted):
 
 def _checked_beside(name, array, Q, wanted):
     """A mask or a bias: NumPy's beside arrays of either library, torch's beside tensors."""
-    _check_type(name, array, f"an array of {wanted}")
+    _check_type(name, array, f"a rule or an array of {wanted}" if name == "mask" else f"an array of {wanted}")
     _check_kind(name, array, "b" if name == "mask" else "f", wanted)
     if _is_tensor(array) and not _is_tensor(Q):
         raise TypeError(f"{name} is a torch Tensor beside a NumPy array Q: {name}.numpy(force=True)")
