@@ -220,7 +220,7 @@ MASKED = np.ma.masked_array(np.zeros((5, 5), np.float32), np.eye(5, dtype=bool))
     [
         ({"bias": MASKED}, "bias is a masked array; wanted bias.filled"),
         ({"mask": MASKED > 0}, "mask is a masked array; wanted mask.filled"),
-        ({"mask": np.eye(5, dtype=bool).view(Own)}, "mask is a Own; wanted an array of booleans"),
+        ({"mask": np.eye(5, dtype=bool).view(Own)}, "mask is a Own; wanted a rule or an array of booleans"),
         ({"bias": [[0.0] * 5] * 5}, "bias is a list; wanted an array of floats"),
         ({"bias": torch.zeros(5, 5)}, "bias is a torch Tensor beside a NumPy array Q: bias.numpy"),
         ({"mask": torch.ones(5, 5, dtype=torch.bool)}, "mask is a torch Tensor beside a NumPy array Q"),

@@ -56,7 +56,7 @@ class Attention(Protocol):
         *,
         mask: Rule | Any | None = None,
         bias: Any | None = None,
-        scale: float | None = None,
+        scale: float | np.floating | np.integer | None = None,
     ) -> tuple[Array, Array]: ...
 
 
@@ -74,7 +74,7 @@ class AttentionBackward(Protocol):
         *,
         mask: Rule | Any | None = None,
         bias: Any | None = None,
-        scale: float | None = None,
+        scale: float | np.floating | np.integer | None = None,
     ) -> tuple[Array, Array, Array]: ...
 
 
@@ -522,7 +522,7 @@ def _check_kind(name, array, kind, wanted):
 
 def _checked_beside(name, array, Q, wanted):
     """A mask or a bias: NumPy's beside arrays of either library, torch's beside tensors."""
-    _check_type(name, array, f"an array of {wanted}")
+    _check_type(name, array, f"a rule or an array of {wanted}" if name == "mask" else f"an array of {wanted}")
     _check_kind(name, array, "b" if name == "mask" else "f", wanted)
     if _is_tensor(array) and not _is_tensor(Q):
         raise TypeError(f"{name} is a torch Tensor beside a NumPy array Q: {name}.numpy(force=True)")
@@ -601,7 +601,6 @@ def _introduced(wrapper, function, explained):
     """The wrapper under the function's name: with the signature that can be called, and all it takes."""
     for attribute in ("__name__", "__qualname__", "__module__"):
         setattr(wrapper, attribute, getattr(function, attribute))
-    wrapper.arithmetic = function
     if function.__doc__ is not None:  # python -OO leaves none
         library = _maker(function).library
         call = explained.format(module=function.__module__, **_WORDS[library])
