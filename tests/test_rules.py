@@ -203,7 +203,7 @@ def assert_promised(said, tile):
 AROUND = range(-6, 16)  # positions that the rules know, and some before and after
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(expressions, st.integers(0, 2**32))
 def test_a_rule_answers_as_its_docstring_says(pair, seed):
     """On any tiles, of positions that exist or do not, empty ones too; and it keeps its promises."""
@@ -220,7 +220,7 @@ def test_a_rule_answers_as_its_docstring_says(pair, seed):
         assert_promised(rule.says(rows, columns), wanted)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     expressions, st.lists(st.integers(-7, 15), min_size=1, max_size=5), st.sampled_from(["i1", "i4", "i8"])
 )
@@ -237,7 +237,7 @@ def test_a_rule_answers_for_any_positions(pair, positions, dtype):
     np.testing.assert_array_equal(np.broadcast_to(rule(positions[0], positions[0]), (3, 2)), diagonal[..., 0])
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(expressions, spans, spans)
 def test_who_writes_into_an_answer_changes_no_rule(pair, rows, columns):
     rule, _ = pair
