@@ -336,6 +336,13 @@ def test_integers_smaller_than_int64_do_not_wrap():
     assert masks.bottom_right(masks.causal, 0, 10)(far, np.array([255], np.uint8)).all()
 
 
+def test_integers_stay_what_they_are():
+    """Copied, and no slower to ask: only what no integer of NumPy's can hold becomes an object."""
+    for ids in [1, 2], np.array([1, 2], np.int8), [2**63, 2**64 - 1]:
+        assert masks.documents(ids).ids.dtype == np.asarray(ids).dtype
+    assert masks.documents([2**64, 1]).ids.dtype == object
+
+
 def test_arrays_and_numbers_of_torch_are_taken():
     np.testing.assert_array_equal(seen(masks.documents(torch.tensor([4, 4, 5])), 1, 3), [[1, 1, 0]])
     np.testing.assert_array_equal(
@@ -582,7 +589,7 @@ def test_a_table_of_booleans_is_taken_as_it_comes():
         ),
         *(
             (lambda x=x: masks.documents(x), "ids")
-            for x in ([[1]], 1, [1.5], [True, False], np.zeros(2), ["a"])
+            for x in ([[1]], 1, [1.5], [True, False], np.zeros(2), np.zeros(0), ["a"])
         ),
         *((lambda n=n: masks.bottom_right(masks.causal, n, 3), "n") for n in (-1, 1.0, FAR + 1)),
         *((lambda m=m: masks.bottom_right(masks.causal, 3, m), "m") for m in (-1, 1.0, True)),
