@@ -676,6 +676,27 @@ def test_rules_are_equal_and_hashed_as_their_parts_are():
     assert masks.padding([3]) != masks.padding([3])  # arrays are compared by identity
 
 
+ONE_OF_EACH = [
+    masks.causal,
+    masks.prefix(1),
+    masks.documents([1]),
+    Table([[True]]),
+    ~masks.causal,
+    masks.causal & masks.prefix(1),
+    masks.causal | masks.prefix(1),
+    masks.bottom_right(masks.causal, 1, 2),
+]
+
+
+@pytest.mark.parametrize("rule", ONE_OF_EACH, ids=repr)
+def test_a_rule_does_not_change(rule):
+    """It may be a key of a dictionary, and somebody may be about to ask it again."""
+    assert {rule: "found"}[rule] == "found"
+    for part in vars(rule):
+        with pytest.raises(AttributeError):
+            setattr(rule, part, None)
+
+
 def test_rules_can_be_copied_and_sent():
     rule = masks.causal & ~masks.padding([1, 2]) | masks.bottom_right(masks.documents([1, 2]), 3, 2)
     for twin in copy.deepcopy(rule), pickle.loads(pickle.dumps(rule)):
