@@ -203,7 +203,7 @@ def assert_promised(said, tile):
 AROUND = range(-6, 16)  # positions that the rules know, and some before and after
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(expressions, st.integers(0, 2**32))
 def test_a_rule_answers_as_its_docstring_says(pair, seed):
     """On any tiles, of positions that exist or do not, empty ones too; and it keeps its promises."""
@@ -220,7 +220,7 @@ def test_a_rule_answers_as_its_docstring_says(pair, seed):
         assert_promised(rule.says(rows, columns), wanted)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     expressions, st.lists(st.integers(-7, 15), min_size=1, max_size=5), st.sampled_from(["i1", "i4", "i8"])
 )
@@ -237,7 +237,7 @@ def test_a_rule_answers_for_any_positions(pair, positions, dtype):
     np.testing.assert_array_equal(np.broadcast_to(rule(positions[0], positions[0]), (3, 2)), diagonal[..., 0])
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(expressions, spans, spans)
 def test_who_writes_into_an_answer_changes_no_rule(pair, rows, columns):
     rule, _ = pair
@@ -334,6 +334,13 @@ def test_integers_smaller_than_int64_do_not_wrap():
     far = np.array([250], np.uint8)
     assert masks.window(3)(far, np.array([247, 248, 255], np.uint8)).tolist() == [False, True, False]
     assert masks.bottom_right(masks.causal, 0, 10)(far, np.array([255], np.uint8)).all()
+
+
+def test_integers_stay_what_they_are():
+    """Copied, and no slower to ask: only what no integer of NumPy's can hold becomes an object."""
+    for ids in [1, 2], np.array([1, 2], np.int8), [2**63, 2**64 - 1]:
+        assert masks.documents(ids).ids.dtype == np.asarray(ids).dtype
+    assert masks.documents([2**64, 1]).ids.dtype == object
 
 
 def test_arrays_and_numbers_of_torch_are_taken():
@@ -582,7 +589,7 @@ def test_a_table_of_booleans_is_taken_as_it_comes():
         ),
         *(
             (lambda x=x: masks.documents(x), "ids")
-            for x in ([[1]], 1, [1.5], [True, False], np.zeros(2), ["a"])
+            for x in ([[1]], 1, [1.5], [True, False], np.zeros(2), np.zeros(0), ["a"])
         ),
         *((lambda n=n: masks.bottom_right(masks.causal, n, 3), "n") for n in (-1, 1.0, FAR + 1)),
         *((lambda m=m: masks.bottom_right(masks.causal, 3, m), "m") for m in (-1, 1.0, True)),
@@ -667,6 +674,27 @@ def test_rules_are_equal_and_hashed_as_their_parts_are():
     assert masks.causal & masks.window(3) != masks.causal | masks.window(3)
     assert ~masks.causal != masks.causal
     assert masks.padding([3]) != masks.padding([3])  # arrays are compared by identity
+
+
+ONE_OF_EACH = [
+    masks.causal,
+    masks.prefix(1),
+    masks.documents([1]),
+    Table([[True]]),
+    ~masks.causal,
+    masks.causal & masks.prefix(1),
+    masks.causal | masks.prefix(1),
+    masks.bottom_right(masks.causal, 1, 2),
+]
+
+
+@pytest.mark.parametrize("rule", ONE_OF_EACH, ids=repr)
+def test_a_rule_does_not_change(rule):
+    """It may be a key of a dictionary, and somebody may be about to ask it again."""
+    assert {rule: "found"}[rule] == "found"
+    for part in vars(rule):
+        with pytest.raises(AttributeError):
+            setattr(rule, part, None)
 
 
 def test_rules_can_be_copied_and_sent():

@@ -38,7 +38,7 @@ def assert_sound(seen, ranges, block, size):
         assert asked[..., full:full_end].all()
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(rules, sizes, sizes, blocks, blocks)
 def test_ranges_leave_nobody_out_and_promise_nothing_false(rule, n, m, rows, columns):
     seen = visible(rule, 3, 2, n, m)
@@ -88,7 +88,7 @@ def spell_out(out, operands, n, m, TREE: tl.constexpr):
     tl.store(out + (2 * batch + head) * n * m + i * m + j, answer, mask=(i < n) & (j < m))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(rules, sizes, sizes)
 def test_the_tree_says_what_the_rule_says(rule, n, m):
     """Position by position, in the interpreter."""
