@@ -39,7 +39,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
-from selfattention.masks import Rule, Says, Table, everybody
+from selfattention.masks import Rule, Says, everybody
 
 Array = TypeVar("Array")
 """NumPy arrays or torch tensors: what comes in goes out."""
