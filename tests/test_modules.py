@@ -742,10 +742,10 @@ def test_vmap_over_tokens_and_their_masks():
 
 
 def test_a_compiled_layer_has_no_break_in_its_graph():
-    """Dynamo reads through rules and NumPy as well; `eager` runs what it recorded, compiling nothing."""
+    """`eager` runs what Dynamo recorded, compiling nothing. Rules are spelt out in NumPy, before."""
     layer, X = MultiHeadAttention(12, 6, g=2), torch.randn(2, 5, 12)
     compiled = torch.compile(layer, fullgraph=True, backend="eager")
-    for who in {}, {"mask": masks.padding([3, 5]) & masks.causal, "key_mask": LENGTHS.numpy()}:
+    for who in {}, {"mask": torch.ones(5, 5).tril().bool(), "key_mask": LENGTHS, "is_causal": True}:
         torch.testing.assert_close(compiled(X, **who), layer(X, **who))
 
 
@@ -922,9 +922,9 @@ OF_OTHER_SHAPE = {
     "other batch": ({"key_mask": of_shape(1, 3)}, "key_mask has shape (1, 3)" + NO_KEYS),
     "too few keys": ({"key_mask": of_shape(2)}, "key_mask has shape (2,)" + NO_KEYS),
     "short rule": ({"mask": SHORT}, "mask ends before query 2 or key 2: "),
-    "short table": ({"mask": table(2, 2)}, OF_ALL.format((2, 2))),
-    "table of one row": ({"mask": table(1, 3)}, OF_ALL.format((1, 3))),
-    "table of one column": ({"mask": table(3, 1)}, OF_ALL.format((3, 1))),
+    "short table": ({"mask": table(2, 2)}, "mask ends before query 2 or key 2: it is Table(2 × 2)"),
+    "table of one row": ({"mask": table(1, 3)}, "mask ends before query 2 or key 2: it is Table(1 × 3)"),
+    "table of one column": ({"mask": table(3, 1)}, "mask ends before query 2 or key 2: it is Table(3 × 1)"),
     "table of other heads": ({"mask": table(5, 3, 3)}, OF_ALL.format((5, 3, 3))),
     "table of five axes": ({"mask": table(1, 2, 6, 3, 3)}, OF_ALL.format((1, 2, 6, 3, 3))),
     "rule of five": ({"mask": masks.padding([1] * 5)}, OF_ALL.format((5, 1, 3, 3))),

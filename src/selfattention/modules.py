@@ -160,8 +160,9 @@ class MultiHeadAttention(nn.Module):
 
         A row that may see nothing has context 0, so Y = b_O, and zero gradients. Of hidden tokens
         no number matters, unless it is NaN or infinite: 0 · NaN is NaN, here as in PyTorch's layer.
-        Softmax is in float32 or wider; under autocast Y has autocast's dtype. `torch.export` with
-        a dynamic n takes `is_causal` and tensors, but no rules: those are spelt out in NumPy.
+        Softmax is in float32 or wider; under autocast Y has autocast's dtype. `torch.compile`
+        with `fullgraph` and `torch.export` with a dynamic n take `is_causal` and tensors, but no rules:
+        those are spelt out in NumPy.
         """
         A, K, V = self._attend(X, memory, mask, key_mask, is_causal, cache)
         if cache is not None:
@@ -296,10 +297,13 @@ def _visible(S, past, mask, key_mask, is_causal):
 def _of_rule(rule, S, past):
     """A rule, spelt out; what it calls the batch is all leading axes of X in one."""
     *batch, _, n, m = S.shape
-    try:
+    ends_before = f"mask ends before query {past + n - 1} or key {m - 1}: it is {rule!r}"
+    if past + n > rule.ends[0] or m > rule.ends[1]:
+        raise ValueError(ends_before)
+    try:  # a rule of one's own may have an end that it does not know of
         visible = _booleans("mask", rule.tile(range(past, past + n), range(m)), S.device)
     except IndexError as error:
-        raise ValueError(f"mask ends before query {past + n - 1} or key {m - 1}: {error}") from None
+        raise ValueError(f"{ends_before}, {error}") from None
     if visible.dim() == 4 and visible.shape[0] == prod(batch):
         visible = visible.unflatten(0, batch) if batch else visible[0]
     if visible.shape[-2:] != (n, m) or not _broadcasts(visible.shape, S.shape):
