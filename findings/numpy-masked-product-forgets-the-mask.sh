@@ -10,9 +10,9 @@
 # It hurts who masks by np.ma: the hidden key's value comes through with a weight larger than 1, and entries
 # of the output are hidden that should not be.
 #
-# Seen (row 0 may not see keys 1 and 2, row 1 not key 2; scores 0, hidden ones 5; V diagonal 1, 10, 100):
-#     np.ma.dot: [[1.0, 0.0, 0.0], [0.5, 5.0, 0.0], [0.33, 3.33, 33.33]]
-#     A @ V:     [[1.0, None, None], [0.5, 5.0, None], [0.33, 3.33, 33.33]], data of row 0 [1.0, 50.0, 500.0]
+# Seen (row 0 may not see keys 1 and 2, row 1 not key 2; scores 0, hidden ones 5; rows of V 1, 10, 100):
+#     np.ma.dot: [[1.0, 1.0, 1.0], [5.5, 5.5, 5.5], [37.0, 37.0, 37.0]]
+#     A @ V:     [[551.0, None, None], [505.5, 505.5, None], [37.0, 37.0, 37.0]]
 
 set -eu
 room=$(mktemp -d)
@@ -30,12 +30,11 @@ hidden = np.triu(np.ones((3, 3), bool), 1)
 S = np.ma.masked_array(np.where(hidden, 5.0, 0.0), mask=hidden)
 E = np.ma.exp(S - S.max(-1, keepdims=True))
 A = E / E.sum(-1, keepdims=True)
-V = np.diag([1.0, 10, 100])
+V = np.array([[1.0], [10], [100]]) * np.ones(3)
 right, product = np.ma.dot(A, V), A @ V
-data = product.data[0].round(2).tolist()
 print("np.ma.dot:", right.round(2).tolist())
-print("A @ V:    ", f"{product.round(2).tolist()}, data of row 0 {data}")
+print("A @ V:    ", product.round(2).tolist())
 sums = np.allclose(A.sum(-1), 1)
-still = sums and right[0].tolist() == [1, 0, 0] and product[0].tolist() == [1, None, None] and data[2] > 1
+still = sums and right[0].tolist() == [1, 1, 1] and product[0, 0] > 500 and product[0].mask.tolist() == [0, 1, 1]
 sys.exit(0 if still else "The behaviour has changed.")
 EOF

@@ -7,8 +7,8 @@
 # weights comes back as 1 in place of 1/m: dV of that row is m times too large, and dQ and dK are wrong with
 # it. It begins quietly (3 % at -1e6) and is right under SDPBackend.MATH.
 #
-# It hurts who hides with -1e9, -1e4 * 1e4 or the lowest float ("safer than -inf"), and then pools over
-# padded rows or adds the same large number to a whole row: the loss looks right, only training is off.
+# It hurts who hides with -1e9 or the lowest float ("safer than -inf"), and then pools over padded rows or
+# adds the same large number to a whole row: the loss looks right, only training is off.
 #
 # Seen (64 keys, loss the sum of the row's outputs, so every entry of dV must be 1/64 = 0.015625):
 #     bias -1e+00: output is the mean of V: True; dV 0.015625, under MATH 0.015625
