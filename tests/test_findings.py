@@ -36,6 +36,6 @@ def test_a_script_works_in_a_room_of_its_own_with_public_packages_pinned(path):
     script = path.read_text(encoding="utf-8")
     assert "room=$(mktemp -d)\ntrap 'rm -rf \"$room\"' EXIT\n" in script
     (packages,) = re.findall(r"/pip\" install -qq (.+)", script)
-    assert re.fullmatch(r"(\"[\w-]+(==|<)[\d.]+\" ?)+", packages)
+    assert re.fullmatch(r"(\"[\w[\]-]+(==|<)[\d.]+\" ?)+", packages)
     assert "selfattention" not in script
     assert "The behaviour has changed." in script
