@@ -15,6 +15,9 @@ from selfattention.signatures import checked, positive, scalars
 WideQueries = Float[np.ndarray, "*#batch n d_q"]
 QueryToHidden = Float[np.ndarray, "*#batch d_q d_hidden"]
 KeyToHidden = Float[np.ndarray, "*#batch d_k d_hidden"]
+HiddenQueries = Float[np.ndarray, "*#batch n d_hidden"]
+HiddenKeys = Float[np.ndarray, "*#batch m d_hidden"]
+Pairs = Float[np.ndarray, "*#batch n m d_hidden"]  # one hidden vector for each query and key
 HiddenToScore = Float[np.ndarray, "*#batch d_hidden"]
 QueryToKey = Float[np.ndarray, "*#batch d_q d_k"]
 
@@ -72,8 +75,13 @@ def additive_scores(
     Raises ValueError or TypeError, naming the argument that does not fit.
     Source: Bahdanau et al. 2015, appendix A.1.2.
     """
-    hidden = np.tanh((Q @ W_1)[..., :, None, :] + (K @ W_2)[..., None, :, :])
-    return np.einsum("...nmh,...h->...nm", hidden, w)
+    return np.einsum("...nmh,...h->...nm", np.tanh(_pairs(Q @ W_1, K @ W_2)), w)
+
+
+@checked
+def _pairs(from_Q: HiddenQueries, from_K: HiddenKeys) -> Pairs:
+    """Every query's vector plus every key's. Checked by itself: of an infinite one, tanh would be finite."""
+    return from_Q[..., :, None, :] + from_K[..., None, :, :]
 
 
 @checked
@@ -89,7 +97,7 @@ def gaussian_scores(Q: Queries, K: Keys, *, tau: float) -> Scores:
     Source: Nadaraya 1964; Watson 1964.
     """
     apart = Q[..., :, None, :] - K[..., None, :, :]
-    return (apart * apart).sum(-1) / (-2 * tau)
+    return (apart * apart).sum(-1) / tau / -2  # 2 tau may be infinite
 
 
 @checked
