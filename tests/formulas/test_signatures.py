@@ -687,7 +687,9 @@ def test_a_difference_of_a_function_that_writes_into_its_array():
 
 def test_a_step_out_of_the_range_is_refused():
     X = np.full(1, 3e38, np.float32)
-    with pytest.raises(ValueError, match=r"^step is 1e\+38; wanted one that stays in the range of float32, to"):
+    with pytest.raises(
+        ValueError, match=r"^step is 1e\+38; wanted one that stays in the range of float32, to"
+    ):
         central_difference(np.sum, X, 1e38)
 
 

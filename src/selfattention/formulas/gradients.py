@@ -161,7 +161,9 @@ def central_difference(f: Callable, X: Anything, step: float) -> Anything:
     if not (X + step > X - step).all():
         raise ValueError(f"step is {step}; wanted a positive number, and not too small beside X")
     if not (np.isfinite(X + step) & np.isfinite(X - step)).all():
-        raise ValueError(f"step is {step}; wanted one that stays in the range of {X.dtype}, to both sides of X")
+        raise ValueError(
+            f"step is {step}; wanted one that stays in the range of {X.dtype}, to both sides of X"
+        )
     G = np.empty_like(X)
     for where in np.ndindex(X.shape):
         above, below = X.copy(), X.copy()

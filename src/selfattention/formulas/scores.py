@@ -15,9 +15,6 @@ from selfattention.signatures import checked, positive, scalars
 WideQueries = Float[np.ndarray, "*#batch n d_q"]
 QueryToHidden = Float[np.ndarray, "*#batch d_q d_hidden"]
 KeyToHidden = Float[np.ndarray, "*#batch d_k d_hidden"]
-HiddenQueries = Float[np.ndarray, "*#batch n d_hidden"]
-HiddenKeys = Float[np.ndarray, "*#batch m d_hidden"]
-Pairs = Float[np.ndarray, "*#batch n m d_hidden"]  # one hidden vector for each query and key
 HiddenToScore = Float[np.ndarray, "*#batch d_hidden"]
 QueryToKey = Float[np.ndarray, "*#batch d_q d_k"]
 
@@ -75,13 +72,9 @@ def additive_scores(
     Raises ValueError or TypeError, naming the argument that does not fit.
     Source: Bahdanau et al. 2015, appendix A.1.2.
     """
-    return np.einsum("...nmh,...h->...nm", np.tanh(_pairs(Q @ W_1, K @ W_2)), w)
-
-
-@checked
-def _pairs(from_Q: HiddenQueries, from_K: HiddenKeys) -> Pairs:
-    """Every query's vector plus every key's. Checked by itself: of an infinite one, tanh would be finite."""
-    return from_Q[..., :, None, :] + from_K[..., None, :, :]
+    sums = (Q @ W_1)[..., :, None, :] + (K @ W_2)[..., None, :, :]
+    hidden = np.where(np.abs(sums) < np.inf, np.tanh(sums), np.nan)  # of an infinite sum, tanh says 1
+    return np.einsum("...nmh,...h->...nm", hidden, w)
 
 
 @checked
