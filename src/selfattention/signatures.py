@@ -3,8 +3,8 @@
 The axes stand once, in the annotations (see `selfattention.notation`), so that an error can
 quote them. jaxtyping does the matching; this file turns a mismatch into a sentence.
 
-Inside, half precision is computed in float32, as by the implementations, and numbers are Python's
-own, which do not wrap. What leaves the range of its dtype on the way is refused: a score of −inf
+Inside, all arrays have the widest dtype that came, half precision is computed in float32, as by the
+implementations, and numbers are Python's own, which do not wrap. What leaves the range of its dtype on the way is refused: a score of −inf
 would say that the query may not see the key, and nobody said that.
 """
 
@@ -201,7 +201,7 @@ def _common_dtype(arrays):
 
 
 def _computed_in(dtype, array):
-    """Floats in the dtype of the answer; in float32 for float16, whose sums stop growing, whose scores overflow."""
+    """Floats in the answer's dtype; float16 in float32: its sums stop growing, and its scores overflow."""
     if array is None or array.dtype.kind != "f":
         return array
     return array.astype(np.promote_types(dtype, np.float32), copy=False)
