@@ -45,11 +45,14 @@ mutants: setup  ## which property tells which named mistake from the right funct
 prices: setup  ## what each named mistake costs the trained model; writes it down for chapter 09
 	$(BIN)/python -m selfattention.mutants.prices
 
+mutate: $(VENV)/mutate  ## change one sign or number of the package at a time: does a test object? an hour
+	$(BIN)/python tests/mutation/mutate.py $(ARGS)
+
 bench: $(VENV)/peers  ## race every implementation and its peers; minutes, or make bench ARGS=--quick
 	$(BIN)/python benchmarks/race.py $(ARGS)
 
-$(VENV)/peers: $(VENV)/installed
-	$(BIN)/pip install --quiet -e '.[peers]' -c constraints.txt
+$(VENV)/peers $(VENV)/mutate: $(VENV)/installed
+	$(BIN)/pip install --quiet -e '.[$(@F)]' -c constraints.txt
 	@touch $@
 
 serve: book  ## show the built book on http://127.0.0.1:8000
@@ -59,4 +62,4 @@ clean:  ## remove what was built, and the environment
 	rm -rf _build build dist tests/browser/node_modules $(VENV) src/*.egg-info .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-.PHONY: help setup book test notebooks figures mutants prices bench serve clean
+.PHONY: help setup book test notebooks figures mutants prices mutate bench serve clean

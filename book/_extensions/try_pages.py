@@ -34,7 +34,7 @@ TRY = ROOT / "book/try"
 SITE, PYTHON = "_static/try", "_static/pyodide"  # in the built book
 COURSE = (
     *("__init__", "extras", "notation", "signatures", "formulas", "masks", "implementations"),
-    *("check", "diagnosis", "evidence", "exercises", "mutants", "properties"),
+    *("check", "exercises", "mutants", "printed", "properties"),
 )
 LIBRARIES = ("jaxtyping", "wadler-lindig")  # NumPy comes with Pyodide
 CHECK = re.compile(r"^check\.(\w+)\(", re.MULTILINE)

@@ -26,7 +26,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src/selfattention"
 RESULT = Path(__file__).parent / "survivors.json"
-SECONDS = 120  # an edit that makes a loop endless is found out, too
+SECONDS = 300  # an edit that makes a loop endless is found out, too
 
 # Cosmic Ray's operators by name, those that people's slips look like: another sign, a bound off by one,
 # a condition turned round, a step left out.
@@ -156,19 +156,19 @@ def in_a_child(edit, tests, chosen):
     return child
 
 
-def try_all(todo, say):
-    """The edits of `todo`, (edit, tests, chosen) each, that survive; as many at a time as there are cores."""
-    waiting, running, survivors, done = deque(todo), {}, [], 0
+def survivors_of(todo, say):
+    """The places in `todo`, (edit, tests, chosen) each, of what survives; tried on all cores at a time."""
+    waiting, running, alive, done = deque(enumerate(todo)), {}, [], 0
     while waiting or running:
         while waiting and len(running) < (os.cpu_count() or 1):
-            edit, tests, chosen = waiting.popleft()
-            running[in_a_child(edit, tests, chosen)] = edit
+            place, (edit, tests, chosen) = waiting.popleft()
+            running[in_a_child(edit, tests, chosen)] = place
         child, status = os.wait()
-        edit, done = running.pop(child), done + 1
+        place, done = running.pop(child), done + 1
         if status == 0:
-            survivors.append(edit)
-        say(done, edit)
-    return survivors
+            alive.append(place)
+        say(done, todo[place])
+    return sorted(alive)
 
 
 @cache
@@ -191,27 +191,37 @@ def record(survivors, counts):
     RESULT.write_text(text + "\n", encoding="utf-8")
 
 
+def check_that_all_pass(chosen):
+    """Tests that fail as it is would tell nothing of an edit."""
+    unedited = [(None, tests, some) for _, tests, some in chosen]
+    passing = survivors_of(unedited, lambda done, _: progress(done, len(unedited), "as it is"))
+    failing = [path.name for place, (path, *_) in enumerate(chosen) if place not in passing]
+    if failing:
+        sys.exit(f"\n{', '.join(failing)}: the tests fail as it is, so nothing could be told from an edit")
+
+
+def progress(done, count, text):
+    print(f"\r{done}/{count}  {text}\033[K", end="", file=sys.stderr, flush=True)
+
+
 def main(wanted):
     os.environ |= {"OMP_NUM_THREADS": "1", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     os.chdir(ROOT)
     _preload()
-    began, todo, counts = time.monotonic(), [], {}
-    for path, tests, chosen in targets():
-        if not wanted or any(path.as_posix().endswith(name) for name in wanted):
-            if os.waitpid(in_a_child(None, tests, chosen), 0)[1] != 0:
-                sys.exit(f"{path.name}: its tests fail as it is, so nothing could be told from an edit")
-            new = [(edit, tests, chosen) for edit in edits(path)]
-            todo, counts[path] = todo + new, len(new)
+    chosen = [t for t in targets() if not wanted or any(t[0].as_posix().endswith(name) for name in wanted)]
+    check_that_all_pass(chosen)
+    edited = {path: list(edits(path)) for path, *_ in chosen}
+    todo = [(edit, tests, some) for path, tests, some in chosen for edit in edited[path]]
+    began = time.monotonic()
 
-    def say(done, edit):
-        minutes = (time.monotonic() - began) / 60
-        print(f"\r{done}/{len(todo)}  {minutes:.0f} min  {edit}\033[K", end="", file=sys.stderr, flush=True)
+    def say(done, tried):
+        progress(done, len(todo), f"{(time.monotonic() - began) / 60:.0f} min  {tried[0]}")
 
-    survivors = try_all(todo, say)
-    record(survivors, counts)
+    survivors = [todo[place][0] for place in survivors_of(todo, say)]
+    record(survivors, {path: len(found) for path, found in edited.items()})
     for edit in survivors:
-        print(f"{edit}\n    {edit.was}\n    {edit.became}")
-    print(f"{len(todo) - len(survivors)} of {len(todo)} edits are noticed")
+        print(f"\n{edit}\n    {edit.was}\n    {edit.became}")
+    print(f"\n{len(todo) - len(survivors)} of {len(todo)} edits are noticed")
 
 
 if __name__ == "__main__":
