@@ -4,8 +4,8 @@ The axes stand once, in the annotations (see `selfattention.notation`), so that 
 quote them. jaxtyping does the matching; this file turns a mismatch into a sentence.
 
 Inside, all arrays have the widest dtype that came, half precision is computed in float32, as by the
-implementations, and numbers are Python's own, which do not wrap. What leaves the range of its dtype on the way is refused: a score of −inf
-would say that the query may not see the key, and nobody said that.
+implementations, and numbers are Python's own, which do not wrap. What leaves the range of its dtype on
+the way is refused: a score of −inf would say that the query may not see the key, and nobody said that.
 """
 
 import math
