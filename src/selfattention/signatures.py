@@ -261,7 +261,7 @@ def scalars(**rules):
 
 
 def _check_measures(arguments):
-    """Beside arrays, no number beyond their range: it, or twice it, would be infinite there, or lose digits."""
+    """Beside arrays, no number that would be infinite among them, once doubled, or lose its digits."""
     arrays = [a for a in arguments.values() if isinstance(a, np.ndarray) and a.dtype.kind == "f"]
     dtype = _common_dtype(arrays)
     for name, value in arguments.items():
@@ -271,7 +271,7 @@ def _check_measures(arguments):
 
 
 def _knows(limits, number):
-    return number == 0 or limits.tiny <= abs(number) <= limits.max / 2  # for what is computed with twice it
+    return number == 0 or limits.tiny <= abs(number) <= limits.max / 2
 
 
 def _check_number(result, formula, arguments):
