@@ -637,3 +637,74 @@ def test_names_are_unique_in_the_book():
         )
     ]
     assert sorted(name for name, _ in named) == dir(check)
+
+
+# Answers that nobody expects
+
+
+def values_asked_for(kinds):
+    """The exercises whose answer is one array or number of this kind, and what is right."""
+    asked = [(e, e.trials(e.solution)[0]) for e in EXERCISES if not e.arguments and e.seen_as is None]
+    return [(e, t.wanted) for e, t in asked if {part.dtype.kind for part in t.wanted} <= set(kinds)]
+
+
+@pytest.mark.parametrize(("exercise", "right"), values_asked_for("iu"), ids=lambda x: getattr(x, "name", ""))
+def test_what_is_counted_is_exact(exercise, right):
+    """Neither a fraction is cut off, nor a large count taken for the next one."""
+    for off in 0.25, 1:
+        (wrong,) = [part.astype(float) for part in right]
+        wrong.flat[np.argmax(np.abs(wrong))] += off
+        for answer in wrong, wrong.tolist():
+            assert exercise(answer).kind not in (Kind.RIGHT, Kind.NOT_ATTEMPTED)
+    assert exercise(right[0].astype(float)).kind is Kind.RIGHT
+
+
+@by_name
+def test_numbers_out_of_every_range_get_a_verdict(exercise):
+    """Evidence counts with the answer's numbers, and may find that it cannot."""
+    for change in (lambda x: -x - 1, lambda x: x * np.nan, lambda x: x * np.inf, lambda x: x * 1e300):
+
+        def strange(*arguments, change=change):
+            answer = exercise.solution(*arguments)
+            numbers = [x for x in (answer if isinstance(answer, tuple) else [answer]) if not callable(x)]
+            if not numbers or any(np.asarray(x).dtype.kind not in "iuf" for x in numbers):
+                return 10**400
+            with np.errstate(all="ignore"):
+                changed = tuple(change(np.asarray(x, dtype=float)) for x in numbers)
+            return changed if isinstance(answer, tuple) else changed[0]
+
+        answer = strange if exercise.arguments else strange()
+        assert isinstance(exercise(answer).text, str)
+
+
+class Wordless(Exception):
+    def __str__(self):
+        raise RuntimeError("no words")
+
+
+def test_an_error_that_cannot_say_what_it_is():
+    def fails(A, V, rounds):
+        raise Wordless
+
+    assert check.spread_after(fails).text.startswith("✗ Wordless\nIn line ")
+
+
+def test_code_that_no_file_holds():
+    names = {}
+    exec(compile("def fails(A, V, rounds):\n    raise ValueError", "<nowhere>", "exec"), names)
+    said = check.spread_after(names["fails"]).text
+    assert said.startswith("✗ ValueError\nIn line 2 of fails, for A = ")
+
+
+def test_several_changed_arguments_are_many():
+    def careless(A, V, rounds):
+        A *= 2
+        V *= 2
+        return V[0]
+
+    said = check.spread_after(careless).text.replace("\n", " ")
+    assert "changes its arguments A and V, which belong to the caller." in said
+
+
+def test_an_exercise_says_how_it_is_asked():
+    assert repr(check.short_block) == "<exercise short_block: check.short_block(your answer) says what it is>"

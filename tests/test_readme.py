@@ -18,6 +18,22 @@ def test_every_file_that_is_named_exists(page):
         assert (ROOT / name).exists() or name.startswith(("_build", ".venv")) or _in_src(name), name
 
 
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])
+def test_every_room_of_the_package_is_named(page):
+    """In the README's table, and where CONTRIBUTING says which way imports run."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    part = (
+        text.partition("## Which way imports run")[2].partition("\n## ")[0] or text.partition("| where |")[2]
+    )
+    rooms = [
+        path.stem
+        for path in (ROOT / "src/selfattention").iterdir()
+        if path.name[0] not in "_." and path.suffix != ".typed"
+    ]
+    missing = [room for room in rooms if not re.search(rf"\b{room}\b", part)]
+    assert missing == []
+
+
 def _in_src(name):
     return any((ROOT / "src/selfattention" / part / name).exists() for part in ("", "formulas"))
 

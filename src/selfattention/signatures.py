@@ -3,9 +3,9 @@
 The axes stand once, in the annotations (see `selfattention.notation`), so that an error can
 quote them. jaxtyping does the matching; this file turns a mismatch into a sentence.
 
-Inside, half precision is computed in float32, as by the implementations, and numbers are Python's
-own, which do not wrap. What leaves the range of its dtype on the way is refused: a score of −inf
-would say that the query may not see the key, and nobody said that.
+Inside, all arrays have the widest dtype that came, half precision is computed in float32, as by the
+implementations, and numbers are Python's own, which do not wrap. What leaves the range of its dtype on
+the way is refused: a score of −inf would say that the query may not see the key, and nobody said that.
 """
 
 import math
@@ -71,8 +71,10 @@ def _take(given, kinds, formula):
         axes_so_far.append(f"{name} ({_axes(kind)}) is {array.shape}")
         arrays[name] = array
         if not left_out:
-            given[name] = _widened(array)
-    return _common_dtype(arrays.values())
+            given[name] = array
+    dtype = _common_dtype(arrays.values())
+    given.update({name: _computed_in(dtype, given[name]) for name in arrays.keys() & given.keys()})
+    return dtype
 
 
 def may_give_minus_infinity(place):
@@ -130,7 +132,8 @@ def _native(name, array, kind):
     if letter == "i" and array.dtype.kind in "iu":
         return _positions(name, array)
     if array.dtype.kind != letter or array.dtype.itemsize > 8:
-        cast = f": {name}.astype(np.float64)" if wanted == "floats" else ""
+        one_number = array.dtype.kind != "c" and array.dtype.names is None
+        cast = f": {name}.astype(np.float64)" if wanted == "floats" and one_number else ""
         longer = " of at most 64 bits" if array.dtype.kind == "f" == letter else ""
         raise TypeError(f"{name} has dtype {array.dtype}; wanted {wanted}{longer}{cast}")
     if isinstance(array, np.memmap):
@@ -197,9 +200,11 @@ def _common_dtype(arrays):
     return np.result_type(*floats) if floats else _DOUBLE
 
 
-def _widened(array):
-    """What is float16, in float32: its sums would stop growing, and its scores overflow."""
-    return array.astype(np.float32) if array.dtype == np.float16 else array
+def _computed_in(dtype, array):
+    """Floats in the answer's dtype; float16 in float32: its sums stop growing, and its scores overflow."""
+    if array is None or array.dtype.kind != "f":
+        return array
+    return array.astype(np.promote_types(dtype, np.float32), copy=False)
 
 
 def _answer(value, kind, dtype, formula, place):
@@ -240,6 +245,7 @@ def scalars(**rules):
             given = form.bind(*args, **kwargs)
             for name in rules.keys() & given.arguments.keys():
                 given.arguments[name] = rules[name](name, given.arguments[name])
+            _check_measures(given.arguments)
             try:
                 result = formula(*given.args, **given.kwargs)
             except OverflowError as error:  # Python's own, where an integer is beyond all floats
@@ -252,6 +258,20 @@ def scalars(**rules):
         return call
 
     return decorate
+
+
+def _check_measures(arguments):
+    """Beside arrays, no number that would be infinite among them, once doubled, or lose its digits."""
+    arrays = [a for a in arguments.values() if isinstance(a, np.ndarray) and a.dtype.kind == "f"]
+    dtype = _common_dtype(arrays)
+    for name, value in arguments.items():
+        if arrays and isinstance(value, float) and not _knows(np.finfo(dtype), value):
+            wider = "" if dtype == _DOUBLE else ", or a wider dtype"
+            raise ValueError(f"{name} is {value!r}; wanted a number in the range of {dtype}{wider}")
+
+
+def _knows(limits, number):
+    return number == 0 or limits.tiny <= abs(number) <= limits.max / 2
 
 
 def _check_number(result, formula, arguments):
@@ -267,10 +287,16 @@ def whole(smallest):
     return lambda name, value: _integer(name, value, smallest, wanted)
 
 
+def size(smallest):
+    """The rule for the length of an axis that is made: a count, and not beyond all arrays."""
+    wanted = f"{('a non-negative', 'a positive')[smallest]} integer up to 2**53"
+    return lambda name, value: _integer(name, value, smallest, wanted, _FARTHEST)
+
+
 def even(name, value):
     """The rule for a width that is read in pairs."""
-    wanted = "a positive even integer: columns in pairs"
-    if _integer(name, value, 2, wanted) % 2:
+    wanted = "a positive even integer up to 2**53: columns in pairs"
+    if _integer(name, value, 2, wanted, _FARTHEST) % 2:
         raise ValueError(f"{name} is {value!r}; wanted {wanted}")
     return int(value)
 
@@ -278,13 +304,11 @@ def even(name, value):
 def position(name, value):
     """The rule for one position: an integer of either sign."""
     wanted = "an integer from −2**53 to 2**53"
-    if _integer(name, value, -_FARTHEST, wanted) > _FARTHEST:
-        raise ValueError(f"{name} is {value!r}; wanted {wanted}")
-    return int(value)
+    return _integer(name, value, -_FARTHEST, wanted, _FARTHEST)
 
 
-def _integer(name, value, smallest, wanted):
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < smallest:
+def _integer(name, value, smallest, wanted, largest=math.inf):
+    if isinstance(value, bool) or not isinstance(value, Integral) or not smallest <= int(value) <= largest:
         raise ValueError(f"{name} is {value!r}; wanted {wanted}")
     return int(value)
 

@@ -41,6 +41,7 @@ from selfattention.exercises.evidence import (
     numbers,
     parts,
     plain,
+    shown,
     told,
 )
 from selfattention.mutants import sentence
@@ -98,6 +99,9 @@ class Exercise:
         self.mistakes = {}  # function -> its evidence
         self.known = {}  # function -> its trials
         self.found = None
+
+    def __repr__(self):
+        return f"<exercise {self.name}: check.{self.name}(your answer) says what it is>"
 
     def mistake(self, function):
         """Declare a mistake: the solution's arguments, the mistake in the docstring's first line."""
@@ -184,7 +188,7 @@ class Exercise:
 
 def _in_any_precision(given, wanted):
     """Floats of a value that was asked for: nobody said in which format."""
-    if [part.dtype.kind for part in given] != ["f"] * len(wanted):
+    if {part.dtype.kind for part in (*given, *wanted)} != {"f"} or len(given) != len(wanted):
         return given
     return tuple(part.astype(whole.dtype) for part, whole in zip(given, wanted, strict=True))
 
@@ -227,9 +231,11 @@ def modified_input(exercise, trials):
     for trial in trials:
         if trial.modified:
             names = " and ".join(trial.modified)
+            one = len(trial.modified) == 1
+            what = f"argument {names}, which belongs" if one else f"arguments {names}, which belong"
             return Verdict(
                 Kind.MODIFIED_INPUT,
-                f"✗ Your function changes its argument {names}, which belongs to the caller.",
+                f"✗ Your function changes its {what} to the caller.",
                 "Whoever calls it twice gets two answers; `+=` and `out=` are the usual suspects.",
                 trial=trial,
             )
@@ -268,7 +274,8 @@ def named_mistake(exercise, trials):
         if _same_outcomes(exercise, trials, function) or _shares_the_error(exercise, trials, function):
             trial = exercise.failing(trials)
             name = f"✗ {sentence(function)}."
-            return Verdict(Kind.NAMED_MISTAKE, name, evidence(trial), trial=trial, mistake=function)
+            said = shown(evidence, trial)
+            return Verdict(Kind.NAMED_MISTAKE, name, said, trial=trial, mistake=function)
     return None
 
 
@@ -299,7 +306,8 @@ def _where(error):
         return "In the call itself"
     theirs = frames[0][0].f_code.co_filename
     frame, line = [(f, line) for f, line in frames if f.f_code.co_filename == theirs][-1]
-    return f"In line {line} of {frame.f_code.co_name}, `{linecache.getline(theirs, line).strip()}`"
+    text = linecache.getline(theirs, line).strip()  # none, of code that no file holds
+    return f"In line {line} of {frame.f_code.co_name}" + (f", `{text}`" if text else "")
 
 
 def wrong_shape(exercise, trials):
@@ -335,7 +343,7 @@ def unknown_mistake(exercise, trials):
     first = "✗ Not right, and none of the mistakes that we know."
     if right >= 2:
         first = f"✗ Right to {right} digits, and more are wanted. Was something rounded?"
-    return Verdict(Kind.UNKNOWN_MISTAKE, first, exercise.evidence(trial), trial=trial)
+    return Verdict(Kind.UNKNOWN_MISTAKE, first, shown(exercise.evidence, trial), trial=trial)
 
 
 # In this order: a function that spoils its arguments may give any numbers; a known mistake may crash

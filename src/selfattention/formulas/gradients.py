@@ -154,15 +154,21 @@ def central_difference(f: Callable, X: Anything, step: float) -> Anything:
     The gradient of a function that takes an array and returns a number, by trying: two
     calls for every entry of X, any shape. E_ij is 1 at one entry and 0 elsewhere. The error
     falls as ε² until rounding, which grows as 1/ε, takes over.
-    Raises ValueError where step is not positive and finite, or so small that X swallows it.
+    Raises ValueError where step is not positive and finite, or so small that X swallows it, or leads
+    out of X's range.
     Source: Nocedal & Wright 2006, section 8.1.
     """
     if not (X + step > X - step).all():
         raise ValueError(f"step is {step}; wanted a positive number, and not too small beside X")
+    if not (np.isfinite(X + step) & np.isfinite(X - step)).all():
+        raise ValueError(
+            f"step is {step}; wanted one that stays in the range of {X.dtype}, to both sides of X"
+        )
     G = np.empty_like(X)
     for where in np.ndindex(X.shape):
         above, below = X.copy(), X.copy()
         above[where] += step
         below[where] -= step
-        G[where] = (f(above) - f(below)) / (above[where] - below[where])  # 2ε, as rounded
+        apart = above[where] - below[where]  # 2ε, as rounded; f may do with its array what it likes
+        G[where] = (f(above) - f(below)) / apart
     return G

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from selfattention.notation import Queries
-from selfattention.signatures import checked, even, position, positive, scalars, whole
+from selfattention.signatures import checked, even, position, positive, scalars, size
 
 QueryPositions = Int[np.ndarray, "*#batch n"]  # i, one whole number per query
 KeyPositions = Int[np.ndarray, "*#batch m"]  # j, one whole number per key
@@ -33,7 +33,7 @@ def frequencies(d: int, *, base: float = 10_000.0) -> Frequencies:
 
 
 @checked
-@scalars(n=whole(0), d_model=even)
+@scalars(n=size(0), d_model=even)
 def sinusoids(n: int, d_model: int, *, base: float = 10_000.0) -> Table:
     """Eq. sinusoids:  P_i,2c = sin(i θ_c),  P_i,2c+1 = cos(i θ_c).
 
@@ -113,7 +113,7 @@ def _cos_sin(positions, Q, base):
 
 
 @checked
-@scalars(h=whole(1))
+@scalars(h=size(1))
 def alibi_slopes(h: int) -> Slopes:
     """Eq. alibi-slopes:  μ_t = 2^(−8t/h),  t = 1 … h.
 

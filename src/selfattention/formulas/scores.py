@@ -72,8 +72,14 @@ def additive_scores(
     Raises ValueError or TypeError, naming the argument that does not fit.
     Source: Bahdanau et al. 2015, appendix A.1.2.
     """
-    hidden = np.tanh((Q @ W_1)[..., :, None, :] + (K @ W_2)[..., None, :, :])
+    from_Q, from_K = _or_nan(Q @ W_1), _or_nan(K @ W_2)
+    hidden = np.tanh(from_Q[..., :, None, :] + from_K[..., None, :, :])
     return np.einsum("...nmh,...h->...nm", hidden, w)
+
+
+def _or_nan(sums):
+    """NaN for what is not finite, so that it is found out: of ∞, which may be 0, tanh says 1."""
+    return np.where(np.abs(sums) < np.inf, sums, np.nan)
 
 
 @checked

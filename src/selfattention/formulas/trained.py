@@ -17,7 +17,7 @@ from selfattention.formulas.scaling import scaled_scores
 from selfattention.formulas.scores import dot_scores
 from selfattention.formulas.softmax import softmax
 from selfattention.notation import Tokens
-from selfattention.signatures import checked, not_negative, scalars, whole
+from selfattention.signatures import OutOfRange, checked, not_negative, scalars, whole
 
 Anything = Float[np.ndarray, "*axes"]
 Gain = Float[np.ndarray, "d_model"]  # g, one factor per feature
@@ -25,13 +25,13 @@ Shift = Float[np.ndarray, "d_model"]  # b
 MeanSquares = Float[np.ndarray, "*#batch n 1"]  # σ², one per token
 WidenWeights = Float[np.ndarray, "d_model+1 d_ff"]  # W_1
 NarrowWeights = Float[np.ndarray, "d_ff+1 d_model"]  # W_2
-HeadQueryWeights = Float[np.ndarray, "d_model+1 width"]  # W_Q and W_K of all heads: width = h·d_k
-HeadValueWeights = Float[np.ndarray, "d_model+1 width_v"]  # W_V of all heads
-HeadOutputWeights = Float[np.ndarray, "width_v+1 d_model"]  # W_O
-WideQueries = Float[np.ndarray, "*batch n width"]  # Q of all heads side by side
-WideKeys = Float[np.ndarray, "*batch m width"]
-WideValues = Float[np.ndarray, "*batch m width_v"]
-WideOutputs = Float[np.ndarray, "*batch n width_v"]
+HeadQueryWeights = Float[np.ndarray, "d_model+1 h·d_k"]  # W_Q and W_K of all heads, side by side
+HeadValueWeights = Float[np.ndarray, "d_model+1 h·d_v"]  # W_V of all heads
+HeadOutputWeights = Float[np.ndarray, "h·d_v+1 d_model"]  # W_O
+WideQueries = Float[np.ndarray, "*batch n h·d_k"]  # Q of all heads side by side
+WideKeys = Float[np.ndarray, "*batch m h·d_k"]
+WideValues = Float[np.ndarray, "*batch m h·d_v"]
+WideOutputs = Float[np.ndarray, "*batch n h·d_v"]
 HeadWeights = Float[np.ndarray, "*batch h n m"]  # A, one matrix per head
 OwnWeights = Float[np.ndarray, "*batch h n n"]  # A in self-attention
 Embeddings = Float[np.ndarray, "*batch n d_embedding"]  # E
@@ -55,7 +55,11 @@ def layer_norm(X: Tokens, g: Gain, b: Shift, *, epsilon: float = 1e-12) -> Token
     Raises ValueError or TypeError, naming the argument that does not fit.
     """
     centred = X - X.mean(-1, keepdims=True)
-    return g * centred / (_mean_square(centred) + epsilon) ** 0.5 + b
+    variance = _mean_square(centred) + epsilon
+    few_digits = (variance > 0) & (variance < np.finfo(X.dtype).tiny)
+    if few_digits.any():
+        raise OutOfRange(f"layer_norm divides by the root of {variance[few_digits][0]}")
+    return g * centred / variance**0.5 + b
 
 
 @checked
