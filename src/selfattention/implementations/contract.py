@@ -19,8 +19,10 @@ What is not finite
     in it. A row of NaN sends nothing back. What is not finite in dO gives NaN in that row of dQ and in
     dK and dV of the keys that the row sees, and nowhere else.
 
+A row of O is a mean of values: finite values, however large, give finite numbers.
+
 The backward pass takes the L of any implementation that is right to its dtype's rounding. Where L is
-so large that this rounding has swallowed ln Z, it takes c and Z of L = c + ln Z again.
+so large that this rounding shows in the weights, it takes c and Z of L = c + ln Z again.
 
 The decorators below do all of that which is the same for everyone: they check, bring every call to
 one form, and keep what is not finite away from the arithmetic, before it or, for `forward_that_tells`,
