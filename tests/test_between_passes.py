@@ -188,6 +188,19 @@ def test_a_quantised_and_a_meta_tensor_are_named():
         attention(Q, K, torch.quantize_per_tensor(V, 0.1, 0, torch.qint8))
 
 
+@pytest.mark.parametrize("name", TORCH)
+def test_tensors_inside_of_torch_func_are_named(name):
+    """A kernel sees no numbers there, and a derivative would not be recorded."""
+    Q, K, V = map(torch.tensor, arrays())
+    attention = module_of(name).attention
+    for call in (
+        lambda: torch.vmap(lambda Q: attention(Q, K[0], V[0])[0])(Q),
+        lambda: torch.func.grad(lambda Q: attention(Q, K, V)[0].sum())(Q),
+    ):
+        with pytest.raises(TypeError, match=r"^Q is inside of torch\.func: leading axes do what vmap does"):
+            call()
+
+
 def test_a_negation_put_off_is_not_forgotten():
     """torch may keep −x as x and a mark, and a kernel reads what lies in memory."""
     Q, K, V = map(torch.tensor, arrays())

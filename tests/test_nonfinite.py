@@ -298,6 +298,41 @@ def test_a_large_negative_bias_takes_scores_to_its_own_grid(both_passes):
     assert not np.delete(came[4], 17, axis=2).any()
 
 
+@pytest.mark.parametrize("name", HERE)
+@pytest.mark.parametrize("value", [-1e3, -1e5, -1e9, -1e14])
+def test_a_large_negative_bias_costs_no_digits_in_float64_either(name, value):
+    """The digits that L has lost are as many in any dtype."""
+    Q, K, V, dO, bias = (x.astype(np.float64) for x in inputs(n=5, m=9))
+    Q, bias = 0 * Q, 0 * bias
+    bias[:, 1], bias[:, 2, 4:] = value, value
+    came, right = passes(name)(Q, K, V, dO, None, bias), exactly(Q, K, V, dO, bias)
+    for part, ours, truth in zip(NAMES, came, right, strict=True):
+        np.testing.assert_allclose(ours, truth, rtol=1e-13, atol=1e-13, err_msg=part)
+
+
+@pytest.mark.parametrize("value", [1e36, 3e38, LARGEST])
+@pytest.mark.parametrize("signs", [[1], [1, 1, -1]], ids=["one sign", "two signs"])
+def test_a_mean_of_values_near_the_largest_number(both_passes, value, signs):
+    """Σ e^{s − c} v may overflow, the mean of v does not. Nor do gradients that are no larger."""
+    Q, K, V, dO, bias = inputs(n=5, m=40)
+    V = np.resize(np.array(signs, np.float32), V.shape) * np.float32(value)
+    dO *= np.float32(1e-37)
+    came, right = both_passes(Q, K, V, dO, None, bias), exactly(Q, K, V, dO, bias)
+    for name, ours, truth in zip(NAMES, came, right, strict=True):
+        size = 1e-37 * value if name in ("dQ", "dK") else np.abs(truth).max()
+        assert np.isfinite(ours).all(), name
+        np.testing.assert_allclose(ours / size, truth / size, rtol=0, atol=1e-4, err_msg=name)
+
+
+@pytest.mark.parametrize("name", HERE)
+def test_a_mean_of_values_near_the_largest_float64(name):
+    Q, K, V, dO, _ = (x.astype(np.float64) for x in inputs())
+    V = 0 * V + 1.7e308
+    O, *rest = passes(name)(Q, K, V, 1e-308 * dO)
+    np.testing.assert_allclose(O, 1.7e308, rtol=1e-15)
+    assert all(np.isfinite(x).all() for x in rest)
+
+
 @pytest.mark.parametrize("size", [1e4, 1e6, 1e8, 1e30])
 def test_the_weights_of_large_scores_sum_to_one(both_passes, size):
     """In the backward pass, too: with dO = 1 each row sends one to the values. Two keys tie in each row."""

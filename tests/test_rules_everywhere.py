@@ -311,12 +311,39 @@ def test_a_rule_of_ones_own_that_ends_is_named(implementation):
         (Says.NOBODY, "Says"),
         ([[True]], "list"),
         (True, "bool"),
-        (np.ma.array(np.ones((5, 7), bool), mask=True), "MaskedArray"),
     ],
 )
 def test_what_is_no_mask_is_named(implementation, mask, came):
     with pytest.raises(TypeError, match=rf"^mask is a {came}; wanted a rule or an array of booleans"):
         output(implementation, mask, *inputs(5, 7)[:3])
+
+
+def test_a_masked_array_is_no_mask(implementation):
+    with pytest.raises(TypeError, match=r"^mask is a masked array; wanted mask\.filled"):
+        output(implementation, np.ma.array(np.ones((5, 7), bool), mask=True), *inputs(5, 7)[:3])
+
+
+class Tensors(Rule):
+    """A rule of one's own that asks torch."""
+
+    def __call__(self, i, j):
+        return torch.as_tensor(i + 2 * j) % 3 != 0
+
+
+def test_a_rule_that_answers_with_tensors(computing):
+    """Where tensors are computed with, alone and beside a rule that answers in arrays; else it is named."""
+    QKV, mask = inputs(5, 7)[:3], (np.arange(5)[:, None] + 2 * np.arange(7)) % 3 != 0
+    both = Tensors() & masks.causal
+    right = output(computing, mask & np.tri(5, 7, dtype=bool), *QKV)
+    np.testing.assert_array_equal(output(computing, both, *QKV), right)
+    if computing.library == "numpy":
+        for rule in Tensors(), ~Tensors():
+            with pytest.raises(
+                TypeError, match=r"^mask ~?Tensors answers with a torch Tensor beside a NumPy"
+            ):
+                output(computing, rule, *QKV)
+    else:
+        np.testing.assert_array_equal(output(computing, ~Tensors(), *QKV), output(computing, ~mask, *QKV))
 
 
 # Between forward and backward

@@ -155,7 +155,7 @@ class _Pair(Rule):
 
     def _joined(self, a, b):
         try:
-            return self._join(a, b)
+            return self._join(_on_the_processor(a), _on_the_processor(b))
         except ValueError:
             raise ValueError(f"mask {self!r} joins answers of shapes {a.shape} and {b.shape}") from None
 
@@ -484,9 +484,14 @@ def _copied(name, array):
     if isinstance(array, np.ma.MaskedArray):
         raise TypeError(f"{name} is a MaskedArray; wanted one without a mask of its own")
     try:
-        return _frozen(np.asarray(array.cpu() if hasattr(array, "cpu") else array).copy())
+        return _frozen(_on_the_processor(array).copy())
     except (TypeError, ValueError, RuntimeError) as why:
         raise TypeError(f"{name} is {array!r}; wanted an array: {why}") from None
+
+
+def _on_the_processor(answer):
+    """NumPy's, if a rule of one's own has answered with a tensor: two rules may answer from two libraries."""
+    return np.asarray(answer.cpu() if hasattr(answer, "cpu") else answer)
 
 
 def _frozen(array):

@@ -19,8 +19,10 @@ What is not finite
     in it. A row of NaN sends nothing back. What is not finite in dO gives NaN in that row of dQ and in
     dK and dV of the keys that the row sees, and nowhere else.
 
+A row of O is a mean of values: finite values, however large, give finite numbers.
+
 The backward pass takes the L of any implementation that is right to its dtype's rounding. Where L is
-so large that this rounding has swallowed ln Z, it takes c and Z of L = c + ln Z again.
+so large that this rounding shows in the weights, it takes c and Z of L = c + ln Z again.
 
 The decorators below do all of that which is the same for everyone: they check, bring every call to
 one form, and keep what is not finite away from the arithmetic, before it or, for `forward_that_tells`,
@@ -135,11 +137,11 @@ def _forward(function, answer, working_dtype):
 
 
 def _of_finite_numbers(function, form, Q, K, V):
-    arguments, poisoned = form.clean(Q, K, V)
+    arguments, poisoned, unit = form.clean(Q, K, V)
     with _quiet(poisoned is not None):
         O, L = function(*arguments, form.scale)[:2]
     if poisoned is not None:
-        O = form.xp.where(poisoned[..., None], np.nan, O)
+        O = form.xp.where(poisoned[..., None], np.nan, _at_full_size(O, unit))
         L = form.xp.where(poisoned, np.nan, L)
     return O, L
 
@@ -162,19 +164,33 @@ def _backward(function, states, working_dtype):
         _check_answers(Q, V, dO, O, L)
         with in_its_own_dtype(Q):
             form = _Form(Q, K, V, mask, bias, scale, working_dtype)
-            arguments, poisoned = form.clean(Q, K, V)
+            arguments, poisoned, unit = form.clean(Q, K, V)
             dO, O = (_cast(form.fold(array), arguments[0].dtype) for array in (dO, O))
             L = _cast(form.fold(L[..., None])[..., 0], form.sums)
             if poisoned is not None:
                 L = form.xp.where(poisoned, np.nan, L)
             with _quiet(poisoned is not None):
-                gradients = careful(dO, None, *arguments[:3], O, L, *arguments[3:], form.scale)
+                O = O if unit == 1 else O * unit
+                dQ, dK, dV = careful(dO, None, *arguments[:3], O, L, *arguments[3:], form.scale)
+                if unit != 1:
+                    dQ, dK = dQ / unit, dK / unit
             return tuple(
                 _cast(gradient.reshape(array.shape), array.dtype)
-                for gradient, array in zip(gradients, (Q, K, V), strict=True)
+                for gradient, array in zip((dQ, dK, dV), (Q, K, V), strict=True)
             )
 
     return _introduced(attention_backward, function, _BACKWARD)
+
+
+def _at_full_size(O, unit):
+    """O / unit, from values that were multiplied by it.
+
+    It is a mean, and no larger than the largest value: what rounding has put beyond the range comes back.
+    """
+    if unit == 1:
+        return O
+    limit = unit * float(_library_of(O).finfo(O.dtype).max)
+    return (O - _detached(O - O.clip(-limit, limit))) / unit
 
 
 def _quiet(searched):
@@ -211,7 +227,7 @@ def sent_back(gradients, states=None):
     def careful(dO, dL, Q, K, V, O, L, rule, bias, scale):
         xp = _library_of(L)
         live = xp.isfinite(L)
-        hard = live & (abs(L) > LOST / xp.finfo(L.dtype).eps)
+        hard = live & (abs(L) > LARGE)
         bad = live & ~xp.isfinite(dO).all(-1)
         if dL is not None:
             bad = bad | live & ~xp.isfinite(dL)
@@ -237,8 +253,8 @@ def sent_back(gradients, states=None):
     return careful
 
 
-LOST = 2.0**-16
-"""Rounding L to one part in 1/eps may change a row's weights by this factor, and no more."""
+LARGE = 128
+"""Of a larger L, rounding changes a row's weights by more than 64 units in their last place."""
 
 
 def _seen_by(rows, Q, K, rule, bias):
@@ -327,15 +343,30 @@ class _Form:
         return _cast(folded, self.working_dtype(array.dtype, self.xp))
 
     def clean(self, Q, K, V):
-        """The arguments without what is not finite; and the rows (b, h, n) that may see such.
+        """The arguments without what is not finite; the rows (b, h, n) that may see such; the unit of V.
 
         None in place of the rows where that was plain without a search.
         """
         Q, K, V = map(self.fold, (Q, K, V))
-        if self._scores_are_tame(Q, K) and self.bias_is_tame() and math.isfinite(_norm(V)):
-            return _Arguments(Q, K, V, self.rule, self.bias), None
+        if self._scores_are_tame(Q, K) and self.bias_is_tame() and _norm(V) < self._largest_value():
+            return _Arguments(Q, K, V, self.rule, self.bias), None, 1.0
         with np.errstate(all="ignore"):
-            return self._searched(Q, K, V)
+            arguments, poisoned = self._searched(Q, K, V)
+            unit = self._unit(arguments.V)
+            return arguments if unit == 1 else arguments._replace(V=arguments.V * unit), poisoned, unit
+
+    def _unit(self, V):
+        """1, or where sums of values could overflow a power of two to multiply them by."""
+        if math.prod(V.shape) == 0 or abs(_detached(V)).max() < self._largest_value():
+            return 1.0
+        return self._room()
+
+    def _largest_value(self):
+        return self._room() * float(self.xp.finfo(self.sums).max)
+
+    def _room(self):
+        """Weights are at most 2⁸ before they are divided by their sum, and there are m."""
+        return 2.0 ** -(self.m.bit_length() + 9)
 
     def bias_is_tame(self):
         """Is it finite, or −∞?"""
@@ -393,6 +424,10 @@ class _Form:
             corner = mask.tile(range(max(self.n - 2, 0), self.n), range(max(self.m - 2, 0), self.m))
         except IndexError as error:
             raise ValueError(f"{ends_before}, {error}") from None
+        if _is_tensor(corner) and self.xp is np:
+            raise TypeError(
+                f"mask {mask!r} answers with a torch Tensor beside a NumPy array Q: .numpy(force=True)"
+            )
         self._check_leading_axes(corner.shape)
         return mask
 
@@ -503,6 +538,10 @@ def _check_type(name, array, wanted):
     """Not a list, and none of the arrays that mean something else by their numbers."""
     wanted = wanted.format(name)
     if _is_tensor(array):
+        if sys.modules["torch"]._C._functorch.is_functorch_wrapped_tensor(array):
+            raise TypeError(
+                f"{name} is inside of torch.func: leading axes do what vmap does, and autograd is taken"
+            )
         dense = array.layout is sys.modules["torch"].strided and not array.is_nested
         if not dense or type(array).__name__ == "MaskedTensor":
             kind = "nested" if array.is_nested else str(array.layout).removeprefix("torch.")
