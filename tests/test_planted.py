@@ -16,7 +16,7 @@ import test_rules_everywhere as everywhere
 import test_signatures as of_formulas
 
 from selfattention import masks, modules, signatures
-from selfattention.implementations import IMPLEMENTATIONS, contract
+from selfattention.implementations import IMPLEMENTATIONS, arguments, contract
 
 RIGHT = nonfinite.passes("numpy_direct")
 OBJECTION = (AssertionError, TypeError, ValueError, RuntimeWarning, ExceptionGroup, pytest.fail.Exception)
@@ -127,15 +127,15 @@ PATCHES = {
         ),
     ),
     "a masked array is an array": (
-        (contract, "_check_type", lambda name, array, wanted: None),
+        (arguments, "check_type", lambda name, array, wanted: None),
         lambda: between.test_a_foreign_array_is_named_with_its_cure("numpy_direct", "masked", "Q"),
     ),
     "halves stay halves": (
-        (signatures, "_widened", lambda array: array),
+        (signatures, "_computed_in", lambda dtype, array: array),
         of_formulas.test_long_rows_of_halves_keep_their_sums,
     ),
     "a count wraps": (
-        (signatures, "_integer", lambda name, value, smallest, wanted: value),
+        (signatures, "_integer", lambda name, value, *limits: value),
         lambda: of_formulas.test_counts_do_not_wrap("attention_flops", np.int32),
     ),
     "one head is too few": (

@@ -32,7 +32,7 @@ class Implementation:
 
     def why_not(self) -> str | None:
         """Why it cannot run here, in words; None where it can."""
-        for needed in filter(None, (self.compiler, self.library)):  # whose extra brings both
+        for needed in filter(None, (self.library, self.compiler)):
             if find_spec(needed) is None:
                 return advice(needed)
         if self.device == "cuda" and not import_module("torch").cuda.is_available():

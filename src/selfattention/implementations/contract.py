@@ -31,16 +31,34 @@ K (b, g, m, d_k), V (b, g, m, d_v) of one dtype, a rule, a bias of finite number
 scale; and no score that overflows where somebody may see it.
 """
 
-import inspect
 import math
 import numbers
 import sys
 from collections.abc import Callable
-from contextlib import nullcontext
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
+from selfattention.implementations.arguments import (
+    accumulator,
+    beside,
+    cast,
+    check_answers,
+    check_axes,
+    checked_beside,
+    detached,
+    in_its_own_dtype,
+    is_finite,
+    is_tensor,
+    learns,
+    library_of,
+    norm,
+    taken,
+    truth,
+    unchanged,
+    usual_scale,
+)
+from selfattention.implementations.introduction import BACKWARD, FORWARD, introduced, maker_of
 from selfattention.masks import Rule, Says, everybody
 
 Array = TypeVar("Array")
@@ -82,12 +100,12 @@ class AttentionBackward(Protocol):
 
 def forward(function: Callable) -> Attention:
     """Let `function(Q, K, V, rule, bias, scale) -> (O, L)`, on the one form, keep the contract."""
-    return _forward(function, _of_finite_numbers, _accumulator)
+    return _forward(function, _of_finite_numbers, accumulator)
 
 
 def forward_in_half(function: Callable) -> Attention:
     """The same for a function that widens halves itself: they come as they are."""
-    return _forward(function, _of_finite_numbers, _unchanged)
+    return _forward(function, _of_finite_numbers, unchanged)
 
 
 def forward_that_tells(function: Callable) -> Attention:
@@ -97,7 +115,7 @@ def forward_that_tells(function: Callable) -> Attention:
     have overflowed; what is not finite in a value shows in O. Only then the inputs are searched and
     everything is computed again: where all is finite, no array is read just to make sure.
     """
-    return _forward(function, _searched_afterwards, _accumulator)
+    return _forward(function, _searched_afterwards, accumulator)
 
 
 def backward(function: Callable) -> AttentionBackward:
@@ -106,7 +124,7 @@ def backward(function: Callable) -> AttentionBackward:
     The function takes its weights from the scores alone, as those of the forward pass; for the others
     see `backward_from`.
     """
-    return _backward(function, None, _accumulator)
+    return _backward(function, None, accumulator)
 
 
 def backward_from(states: Callable) -> Callable[[Callable], AttentionBackward]:
@@ -115,25 +133,25 @@ def backward_from(states: Callable) -> Callable[[Callable], AttentionBackward]:
     c (b, h, n) is a number that no score of the row exceeds by much, and Z (b, h, n) the sum of the
     row's e^{S − c}, both from scores with the same rounding errors as the function's own.
     """
-    return lambda function: _backward(function, states, _accumulator)
+    return lambda function: _backward(function, states, accumulator)
 
 
 def backward_in_half_from(states: Callable) -> Callable[[Callable], AttentionBackward]:
     """The same for a function that widens halves itself: they come as they are."""
-    return lambda function: _backward(function, states, _unchanged)
+    return lambda function: _backward(function, states, unchanged)
 
 
 def _forward(function, answer, working_dtype):
-    maker = _maker(function)
+    maker = maker_of(function)
 
     def attention(Q, K, V, *, mask=None, bias=None, scale=None):
-        Q, K, V = _taken(maker, Q=Q, K=K, V=V)
+        Q, K, V = taken(maker, Q=Q, K=K, V=V)
         with in_its_own_dtype(Q):
             form = _Form(Q, K, V, mask, bias, scale, working_dtype)
             O, L = answer(function, form, Q, K, V)
-            return _cast(O.reshape(*Q.shape[:-1], V.shape[-1]), Q.dtype), L.reshape(Q.shape[:-1])
+            return cast(O.reshape(*Q.shape[:-1], V.shape[-1]), Q.dtype), L.reshape(Q.shape[:-1])
 
-    return _introduced(attention, function, _FORWARD)
+    return introduced(attention, function, FORWARD)
 
 
 def _of_finite_numbers(function, form, Q, K, V):
@@ -150,23 +168,23 @@ def _searched_afterwards(function, form, Q, K, V):
     if form.bias_is_tame():
         with np.errstate(over="ignore", invalid="ignore"):
             O, L, tame = function(*map(form.fold, (Q, K, V)), form.rule, form.bias, form.scale)
-        if tame and math.isfinite(_norm(O)):
+        if tame and math.isfinite(norm(O)):
             return O, L
     return _of_finite_numbers(function, form, Q, K, V)
 
 
 def _backward(function, states, working_dtype):
-    maker = _maker(function)
+    maker = maker_of(function)
     careful = sent_back(lambda dO, dL, *rest: function(dO, *rest), states)
 
     def attention_backward(dO, Q, K, V, O, L, *, mask=None, bias=None, scale=None):
-        Q, K, V, dO, O, L = _taken(maker, Q=Q, K=K, V=V, dO=dO, O=O, L=L)
-        _check_answers(Q, V, dO, O, L)
+        Q, K, V, dO, O, L = taken(maker, Q=Q, K=K, V=V, dO=dO, O=O, L=L)
+        check_answers(Q, V, dO, O, L)
         with in_its_own_dtype(Q):
             form = _Form(Q, K, V, mask, bias, scale, working_dtype)
             arguments, poisoned, unit = form.clean(Q, K, V)
-            dO, O = (_cast(form.fold(array), arguments[0].dtype) for array in (dO, O))
-            L = _cast(form.fold(L[..., None])[..., 0], form.sums)
+            dO, O = (cast(form.fold(array), arguments[0].dtype) for array in (dO, O))
+            L = cast(form.fold(L[..., None])[..., 0], form.sums)
             if poisoned is not None:
                 L = form.xp.where(poisoned, np.nan, L)
             with _quiet(poisoned is not None):
@@ -175,11 +193,11 @@ def _backward(function, states, working_dtype):
                 if unit != 1:
                     dQ, dK = dQ / unit, dK / unit
             return tuple(
-                _cast(gradient.reshape(array.shape), array.dtype)
+                cast(gradient.reshape(array.shape), array.dtype)
                 for gradient, array in zip((dQ, dK, dV), (Q, K, V), strict=True)
             )
 
-    return _introduced(attention_backward, function, _BACKWARD)
+    return introduced(attention_backward, function, BACKWARD)
 
 
 def _at_full_size(O, unit):
@@ -189,8 +207,8 @@ def _at_full_size(O, unit):
     """
     if unit == 1:
         return O
-    limit = unit * float(_library_of(O).finfo(O.dtype).max)
-    return (O - _detached(O - O.clip(-limit, limit))) / unit
+    limit = unit * float(library_of(O).finfo(O.dtype).max)
+    return (O - detached(O - O.clip(-limit, limit))) / unit
 
 
 def _quiet(searched):
@@ -225,13 +243,13 @@ def sent_back(gradients, states=None):
     """
 
     def careful(dO, dL, Q, K, V, O, L, rule, bias, scale):
-        xp = _library_of(L)
+        xp = library_of(L)
         live = xp.isfinite(L)
         hard = live & (abs(L) > LARGE)
         bad = live & ~xp.isfinite(dO).all(-1)
         if dL is not None:
             bad = bad | live & ~xp.isfinite(dL)
-        all_live, any_hard, any_bad = _truth(live.all(), hard.any(), bad.any())
+        all_live, any_hard, any_bad = truth(live.all(), hard.any(), bad.any())
         likes = Q, K, V
         if any_bad or not all_live:
             silent = bad | ~live
@@ -239,7 +257,7 @@ def sent_back(gradients, states=None):
             dL = None if dL is None else xp.where(silent, 0, dL)
             L = xp.where(live, L, xp.finfo(L.dtype).max)
         if states is not None and any_hard:
-            dO, Q, K, V, O = (_cast(array, L.dtype) for array in (dO, Q, K, V, O))
+            dO, Q, K, V, O = (cast(array, L.dtype) for array in (dO, Q, K, V, O))
             c, Z = states(Q, K, rule, bias, scale)
             Z = xp.where(hard, Z, 1)
             dO, dL, L = dO / Z[..., None], None if dL is None else dL / Z, xp.where(hard, c, L)
@@ -248,7 +266,7 @@ def sent_back(gradients, states=None):
             keys = _seen_by(bad, Q, K, rule, bias)[..., None]
             dQ = xp.where(bad[..., None], np.nan, dQ)
             dK, dV = (xp.where(keys, np.nan, gradient) for gradient in (dK, dV))
-        return tuple(_cast(array, like.dtype) for array, like in zip((dQ, dK, dV), likes, strict=True))
+        return tuple(cast(array, like.dtype) for array, like in zip((dQ, dK, dV), likes, strict=True))
 
     return careful
 
@@ -273,17 +291,17 @@ def _any_row(visible, g):
 
 def _none(X):
     """False for every row of X."""
-    return _library_of(X).isnan(X[..., :0]).any(-1)
+    return library_of(X).isnan(X[..., :0]).any(-1)
 
 
 def _visible(Q, K, rule, bias):
     """(some rows, who among them sees whom (b, h, rows, m)), so many rows that memory stays linear in n."""
     (b, h, n, _), m = Q.shape, K.shape[2]
-    xp, size = _library_of(Q), max(1, AT_A_TIME // max(1, b * h * m))
+    xp, size = library_of(Q), max(1, AT_A_TIME // max(1, b * h * m))
     for start in range(0, n if m else 0, size):
         rows = range(start, min(start + size, n))
         part = slice(rows.start, rows.stop)
-        visible = _beside(Q, rule.tile(rows, range(m)))
+        visible = beside(Q, rule.tile(rows, range(m)))
         if bias is not None:
             visible = visible & (bias[..., part, :] != -np.inf)
         yield part, xp.broadcast_to(visible, (b, h, len(rows), m))
@@ -300,7 +318,7 @@ class _AndBias(Rule):
 
     def tile(self, rows, columns):
         finite = self.finite[..., rows.start : rows.stop, columns.start : columns.stop]
-        return finite & _beside(finite, self.rule.tile(rows, columns))
+        return finite & beside(finite, self.rule.tile(rows, columns))
 
     def says(self, rows, columns):
         says = self.rule.says(rows, columns)
@@ -321,16 +339,16 @@ class _Form:
     """The one form of a call: checked, and its leading axes folded into one batch axis."""
 
     def __init__(self, Q, K, V, mask, bias, scale, working_dtype):
-        self.xp = _library_of(Q)
+        self.xp = library_of(Q)
         self.working_dtype = working_dtype
-        self.sums = _accumulator(Q.dtype, self.xp)
+        self.sums = accumulator(Q.dtype, self.xp)
         self.like = Q
-        self.kept = self.xp is not np and sys.modules["torch"].is_grad_enabled() and _learns(Q, K, V)
-        _check_axes(Q, K, V)
+        self.kept = self.xp is not np and sys.modules["torch"].is_grad_enabled() and learns(Q, K, V)
+        check_axes(Q, K, V)
         self.h, self.n, d_k = (1, *Q.shape)[-3:]
         self.g, self.m = (1, *K.shape)[-3:-1]
         self.batch = Q.shape[:-3]
-        self.scale = _usual_scale(d_k) if scale is None else self._number("scale", scale)
+        self.scale = usual_scale(d_k) if scale is None else self._number("scale", scale)
         self.bias = None if bias is None else self._narrow(self._scores_like("bias", bias, "floats"))
         self.rule = self._rule(mask)
         if math.prod((*self.batch, self.h, self.n, self.m)) == 0:
@@ -340,7 +358,7 @@ class _Form:
         """(…, h, n, d) as (b, h, n, d), in the dtype that the implementation works in."""
         heads = (1, *array.shape)[-3]
         folded = array.reshape(math.prod(self.batch), heads, *array.shape[-2:])
-        return _cast(folded, self.working_dtype(array.dtype, self.xp))
+        return cast(folded, self.working_dtype(array.dtype, self.xp))
 
     def clean(self, Q, K, V):
         """The arguments without what is not finite; the rows (b, h, n) that may see such; the unit of V.
@@ -348,7 +366,7 @@ class _Form:
         None in place of the rows where that was plain without a search.
         """
         Q, K, V = map(self.fold, (Q, K, V))
-        if self._scores_are_tame(Q, K) and self.bias_is_tame() and _norm(V) < self._largest_value():
+        if self._scores_are_tame(Q, K) and self.bias_is_tame() and norm(V) < self._largest_value():
             return _Arguments(Q, K, V, self.rule, self.bias), None, 1.0
         with np.errstate(all="ignore"):
             arguments, poisoned = self._searched(Q, K, V)
@@ -357,7 +375,7 @@ class _Form:
 
     def _unit(self, V):
         """1, or where sums of values could overflow a power of two to multiply them by."""
-        if math.prod(V.shape) == 0 or abs(_detached(V)).max() < self._largest_value():
+        if math.prod(V.shape) == 0 or abs(detached(V)).max() < self._largest_value():
             return 1.0
         return self._room()
 
@@ -380,20 +398,20 @@ class _Form:
         Beside the largest number, what is less than half a unit in its last place adds nothing.
         """
         limits = self.xp.finfo(self.sums)
-        return max(1, abs(self.scale)) * _norm(Q) * _norm(K) < float(limits.max) * float(limits.eps) / 8
+        return max(1, abs(self.scale)) * norm(Q) * norm(K) < float(limits.max) * float(limits.eps) / 8
 
     def _searched(self, Q, K, V):
         """By looking at every score: whoever sees one that is not finite, or such a value, shows it."""
         xp = self.xp
         group = np.arange(self.h) // (self.h // self.g)  # the group that each head reads
-        wide_Q, wide_K = (_detached(_cast(array, self.sums)) for array in (Q, K))
+        wide_Q, wide_K = (detached(cast(array, self.sums)) for array in (Q, K))
         wide_Q, factor = wide_Q * max(1, abs(self.scale)), math.copysign(min(1, abs(self.scale)), self.scale)
-        bad_value = ~xp.isfinite(_detached(V)).all(-1)
+        bad_value = ~xp.isfinite(detached(V)).all(-1)
         sees, poisoned, seen = _none(Q), _none(Q), _none(K)
         for rows, visible in _visible(Q, K, self.rule, self.bias):
             S = per_group(wide_Q[:, :, rows], wide_K.swapaxes(-1, -2)) * factor
             if self.bias is not None:
-                S = S + _detached(self.bias)[..., rows, :]
+                S = S + detached(self.bias)[..., rows, :]
             bad = ~xp.isfinite(S) | bad_value[:, group, None, :]
             sees[:, :, rows], poisoned[:, :, rows] = visible.any(-1), (visible & bad).any(-1)
             seen = seen | _any_row(visible, self.g)
@@ -409,7 +427,7 @@ class _Form:
         if not self.bias_is_tame():
             bias = xp.where(bias < np.inf, bias, 0)
         if not self._scores_are_tame(Q, K):
-            rule, bias = _AndBias(rule, _detached(bias) != -np.inf), xp.where(bias == -np.inf, 0, bias)
+            rule, bias = _AndBias(rule, detached(bias) != -np.inf), xp.where(bias == -np.inf, 0, bias)
         return rule, bias
 
     def _rule(self, mask):
@@ -424,7 +442,7 @@ class _Form:
             corner = mask.tile(range(max(self.n - 2, 0), self.n), range(max(self.m - 2, 0), self.m))
         except IndexError as error:
             raise ValueError(f"{ends_before}, {error}") from None
-        if _is_tensor(corner) and self.xp is np:
+        if is_tensor(corner) and self.xp is np:
             raise TypeError(
                 f"mask {mask!r} answers with a torch Tensor beside a NumPy array Q: .numpy(force=True)"
             )
@@ -443,7 +461,7 @@ class _Form:
 
     def _scores_like(self, name, array, wanted):
         """An array that broadcasts to the scores (…, h, n, m), with its batch axes folded into one."""
-        array = self._array(_checked_beside(name, array, self.like, wanted))
+        array = self._array(checked_beside(name, array, self.like, wanted))
         full = (*self.batch, self.h, self.n, self.m)
         shape = (1,) * (len(full) - len(array.shape)) + tuple(array.shape)
         if len(shape) > len(full) or any(a not in (1, b) for a, b in zip(shape, full, strict=True)):
@@ -472,12 +490,12 @@ class _Form:
         if self.xp.finfo(bias.dtype).bits <= self.xp.finfo(self.sums).bits:
             return bias
         with np.errstate(over="ignore"):
-            narrow = _cast(bias, self.sums)
+            narrow = cast(bias, self.sums)
         return self.xp.where(self.xp.isfinite(bias) & ~self.xp.isfinite(narrow), np.nan, narrow)
 
     def _number(self, name, value):
         """A finite number, in the range of the sums."""
-        if not isinstance(value, numbers.Real) or isinstance(value, bool) or not _is_finite(value):
+        if not isinstance(value, numbers.Real) or isinstance(value, bool) or not is_finite(value):
             raise ValueError(f"{name} is {value!r}; wanted a finite number")
         if abs(float(value)) > float(self.xp.finfo(self.sums).max):
             raise ValueError(
@@ -498,273 +516,3 @@ class _Given(Rule):
     def says(self, rows, columns):
         part = self.tile(rows, columns)
         return Says.EVERYBODY if part.all() else Says.SOMEBODY if part.any() else Says.NOBODY
-
-
-def _taken(maker, **arrays):
-    """The arrays as they are computed with, or an error that names one of them.
-
-    Plain arrays of NumPy in this machine's byte order, or dense tensors; Q, K and V of one dtype.
-    """
-    for name, array in arrays.items():
-        _check_library(name, array, maker)
-        _check_kind(name, array, "f", "floats: float16, bfloat16, float32 or float64")
-        if _is_tensor(array) and array.device != arrays["Q"].device:
-            raise ValueError(f"{name} is on {array.device}; wanted the device of Q, {arrays['Q'].device}")
-        if _is_tensor(array) and array.is_meta:
-            raise ValueError(f"{name} is on meta, where there are shapes and no numbers; wanted numbers")
-    Q, K, V, *rest = map(_plain, arrays.values())
-    for name, array in ("K", K), ("V", V):
-        if array.dtype != Q.dtype:
-            raise TypeError(f"{name} has dtype {array.dtype}; wanted that of Q, {Q.dtype}")
-    return Q, K, V, *rest
-
-
-def _check_library(name, array, maker):
-    """A NumPy array or a torch tensor, whichever the implementation computes with."""
-    _check_type(name, array, CURES[maker.library])
-    if _is_tensor(array) and maker.library == "numpy":
-        whole = array.requires_grad or array.device.type != "cpu"
-        cure = f"{name}.numpy(force=True)" if whole else f"{name}.numpy()"
-        raise TypeError(f"{name} is a torch Tensor, and {maker.name} computes with NumPy: {cure}")
-    if not _is_tensor(array) and maker.library == "torch":
-        cure = f"torch.from_numpy({name})"
-        raise TypeError(f"{name} is a NumPy array, and {maker.name} computes with torch: {cure}")
-
-
-CURES = {"numpy": "a NumPy array: np.asarray({})", "torch": "a torch tensor: torch.as_tensor({})"}
-
-
-def _check_type(name, array, wanted):
-    """Not a list, and none of the arrays that mean something else by their numbers."""
-    wanted = wanted.format(name)
-    if _is_tensor(array):
-        if sys.modules["torch"]._C._functorch.is_functorch_wrapped_tensor(array):
-            raise TypeError(
-                f"{name} is inside of torch.func: leading axes do what vmap does, and autograd is taken"
-            )
-        dense = array.layout is sys.modules["torch"].strided and not array.is_nested
-        if not dense or type(array).__name__ == "MaskedTensor":
-            kind = "nested" if array.is_nested else str(array.layout).removeprefix("torch.")
-            raise TypeError(
-                f"{name} is a {type(array).__name__} ({kind}); wanted a dense one: {name}.to_dense()"
-            )
-    elif isinstance(array, np.ma.MaskedArray):
-        raise TypeError(f"{name} is a masked array; wanted {name}.filled(…), and what is masked in mask")
-    elif type(array) not in (np.ndarray, np.memmap):
-        raise TypeError(f"{name} is a {type(array).__name__}; wanted {wanted}")
-
-
-def _check_kind(name, array, kind, wanted):
-    if _kind(array.dtype) != kind:
-        raise TypeError(f"{name} has dtype {array.dtype}; wanted {wanted}")
-
-
-def _checked_beside(name, array, Q, wanted):
-    """A mask or a bias: NumPy's beside arrays of either library, torch's beside tensors."""
-    _check_type(name, array, f"a rule or an array of {wanted}" if name == "mask" else f"an array of {wanted}")
-    _check_kind(name, array, "b" if name == "mask" else "f", wanted)
-    if _is_tensor(array) and not _is_tensor(Q):
-        raise TypeError(f"{name} is a torch Tensor beside a NumPy array Q: {name}.numpy(force=True)")
-    return _plain(array)
-
-
-def _plain(array):
-    """Of NumPy's own type, on whole addresses, in this machine's byte order; no negation put off."""
-    if _is_tensor(array):
-        return array.resolve_neg()
-    return np.require(np.asarray(array), array.dtype.newbyteorder("="), "A")
-
-
-def _is_tensor(array):
-    torch = sys.modules.get("torch")  # whoever brings a tensor has loaded it
-    return torch is not None and isinstance(array, torch.Tensor)
-
-
-def _library_of(array):
-    return np if isinstance(array, np.ndarray) else sys.modules["torch"]
-
-
-def _learns(*arrays):
-    return any(array.requires_grad for array in arrays)
-
-
-def _detached(array):
-    return array if isinstance(array, np.ndarray) else array.detach()
-
-
-def _beside(Q, array):
-    """What a rule has answered, of the library and on the device of Q: most answer in NumPy's arrays."""
-    return array if isinstance(Q, np.ndarray) else sys.modules["torch"].as_tensor(array, device=Q.device)
-
-
-def _truth(*answers):
-    """Booleans of either library as Python's; from a GPU all at once."""
-    if isinstance(answers[0], np.bool):
-        return map(bool, answers)
-    return sys.modules["torch"].stack(answers).tolist()
-
-
-def _norm(X):
-    """No row of X has a larger norm. Not a finite number where something in X is none."""
-    if isinstance(X, np.ndarray):
-        return math.sqrt(np.vdot(X, X))
-    if X.numel() == 0:
-        return 0.0
-    lowest, highest = sys.modules["torch"].stack(X.detach().aminmax()).tolist()
-    return math.sqrt(X.shape[-1]) * max(-lowest, highest)
-
-
-def in_its_own_dtype(Q):
-    """Autocast would compute products in bfloat16, and of one pass only, if the other runs outside of it."""
-    if isinstance(Q, np.ndarray):
-        return nullcontext()
-    torch, device = sys.modules["torch"], Q.device.type
-    available = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
-    return torch.autocast(device, enabled=False) if available else nullcontext()
-
-
-class _Maker(NamedTuple):
-    """The implementation that a function belongs to: its name, and the library that it computes with."""
-
-    name: str
-    library: str
-
-
-def _maker(function):
-    """Torch is what computes wherever its file imports torch."""
-    library = "torch" if "torch" in function.__globals__ else "numpy"
-    return _Maker(function.__module__.rpartition(".")[2], library)
-
-
-def _introduced(wrapper, function, explained):
-    """The wrapper under the function's name: with the signature that can be called, and all it takes."""
-    for attribute in ("__name__", "__qualname__", "__module__"):
-        setattr(wrapper, attribute, getattr(function, attribute))
-    if function.__doc__ is not None:  # python -OO leaves none
-        library = _maker(function).library
-        call = explained.format(module=function.__module__, **_WORDS[library])
-        wrapper.__doc__ = f"{inspect.cleandoc(function.__doc__)}\n\n{call}"
-    return wrapper
-
-
-_ARGUMENTS = """\
-Q (…, h, n, d_k), K (…, g, m, d_k) and V (…, g, m, d_v) are {arrays} of one dtype: floats of
-16, 32 or 64 bits. g divides h: heads may share keys. `mask` is a rule of `selfattention.masks` or a
-boolean array (…, h, n, m), True = may see; `bias` is added to the scaled scores, and `scale` is
-d_k**-0.5 where it is not given.
-"""
-
-_FORWARD = (
-    _ARGUMENTS
-    + """
-Gives O (…, h, n, d_v), in the dtype of Q, and L (…, h, n). A row that may see nothing has 0 in O and
-−∞ in L; one that may see what is not finite has NaN in both.
-Raises TypeError or ValueError, naming the argument that does not fit.
-
->>> import {import_}
->>> from {module} import attention
->>> from selfattention.masks import causal
->>> Q, K, V = {draw}  # 2 heads, 5 tokens, width 4
->>> O, L = attention(Q, K, V, mask=causal)
->>> tuple(O.shape), tuple(L.shape)
-((2, 5, 4), (2, 5))
->>> bool({short}.allclose(O[:, 0], V[:, 0]))  # the first query sees the first key alone
-True
-"""
-)
-
-_BACKWARD = (
-    _ARGUMENTS
-    + """
-O and L are what `attention` has given for them, dO (…, h, n, d_v) the gradient of a loss by O. Gives
-its gradients by Q, K and V, in their shapes and dtype.
-Raises TypeError or ValueError, naming the argument that does not fit.
-
->>> import {import_}
->>> from {module} import attention, attention_backward
->>> Q, K, V = {draw}  # 2 heads, 5 tokens, width 4
->>> O, L = attention(Q, K, V)
->>> dQ, dK, dV = attention_backward({short}.ones_like(O), Q, K, V, O, L)
->>> bool({short}.allclose(dV.sum(-2), 5 * {short}.ones_like(dV[:, 0])))  # weights of five rows
-True
-"""
-)
-
-_WORDS = {
-    "numpy": {
-        "arrays": "NumPy arrays",
-        "import_": "numpy as np",
-        "short": "np",
-        "draw": "np.random.default_rng(0).normal(size=(3, 2, 5, 4)).astype(np.float32)",
-    },
-    "torch": {
-        "arrays": "torch tensors",
-        "import_": "torch",
-        "short": "torch",
-        "draw": "torch.randn(3, 2, 5, 4)",
-    },
-}
-
-
-def _check_axes(Q, K, V):
-    for name, array, axes in ("Q", Q, "h, n, d_k"), ("K", K, "g, m, d_k"), ("V", V, "g, m, d_v"):
-        if array.ndim < 2 or array.ndim != Q.ndim or array.shape[:-3] != Q.shape[:-3]:
-            raise ValueError(
-                f"{name} has shape {tuple(array.shape)}; wanted (…, {axes}), … as in Q {tuple(Q.shape)}"
-            )
-    if K.shape[-1] != Q.shape[-1]:
-        raise ValueError(f"K has width {K.shape[-1]}; wanted that of Q, {Q.shape[-1]}")
-    if V.shape[:-1] != K.shape[:-1]:
-        raise ValueError(
-            f"V has shape {tuple(V.shape)}; wanted the groups and keys of K, {tuple(K.shape[:-1])}"
-        )
-    h, g = (1, *Q.shape)[-3], (1, *K.shape)[-3]
-    if g == 0 or h % g:
-        raise ValueError(f"K has {g} heads; wanted a divisor of the {h} heads of Q")
-
-
-def _check_answers(Q, V, dO, O, L):
-    """Kernels read by strides: of an array that is too small they would read what lies behind it."""
-    rows = tuple(Q.shape[:-1])
-    wide = *rows, V.shape[-1]
-    for name, array, shape in ("dO", dO, wide), ("O", O, wide), ("L", L, rows):
-        if tuple(array.shape) != shape:
-            raise ValueError(f"{name} has shape {tuple(array.shape)}; wanted {shape}")
-
-
-def _usual_scale(d_k):
-    if d_k == 0:
-        raise ValueError("Q has width 0, and 0**-0.5 is no scale; wanted a width of 1 or more, or a scale")
-    return d_k**-0.5
-
-
-def _is_finite(number):
-    try:
-        return math.isfinite(number)
-    except OverflowError:  # a whole number that no float holds
-        return False
-
-
-def _kind(dtype):
-    """'f' for floats that can be computed with and 'b' for booleans, of either library."""
-    name = dtype.name if isinstance(dtype, np.dtype) else str(dtype).removeprefix("torch.")
-    floats = ("float16", "bfloat16", "float32", "float64")
-    return "f" if name in floats else "b" if name == "bool" else "other"
-
-
-def _accumulator(dtype, xp):
-    return xp.float32 if str(dtype).removeprefix("torch.") in ("float16", "bfloat16") else dtype
-
-
-def _unchanged(dtype, xp):
-    return dtype
-
-
-def _cast(array, dtype):
-    return (
-        array
-        if array.dtype == dtype
-        else array.astype(dtype)
-        if isinstance(array, np.ndarray)
-        else array.to(dtype)
-    )
