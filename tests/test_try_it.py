@@ -97,7 +97,7 @@ def test_a_check_says_with_numpy_alone_what_it_says_elsewhere(name):
         ("x = 3", ""),
         ("import sys\nprint('to both', file=sys.stderr)\nx", "to both\n3\n"),
         ("def f(x):\n    return 1 / x\n\nf(0)", "line 4, in <module>\n    f(0)\n"),
-        ("softmax([1.0])", "TypeError: S is a list; wanted a NumPy array of floats\n"),
+        ("softmax([1.0])", "TypeError: S is a list; wanted a NumPy array of floats: np.asarray(S)\n"),
         ("x +", "SyntaxError: invalid syntax\n"),
         ("raise SystemExit(2)", "SystemExit: 2\n"),
         ("import torch", "ModuleNotFoundError: there is no torch on this page, only NumPy and"),

@@ -15,6 +15,13 @@ function takeFormulasOutOfTheTabOrder() {
   for (const formula of document.querySelectorAll("mjx-container")) formula.tabIndex = -1;
 }
 
+/* What opens a part of the sidebar is a bare arrow: it is named after the page whose parts it shows. */
+function nameWhatOpensTheSidebar() {
+  for (const summary of document.querySelectorAll(".bd-links summary")) {
+    summary.setAttribute("aria-label", `Parts of ${summary.closest("li").querySelector("a").textContent.trim()}`);
+  }
+}
+
 /* On a phone (book.css) a figure can be shown at its full size, in a box that scrolls. */
 function addEnlargeButtons() {
   for (const figure of document.querySelectorAll("figure:has(img)")) {
@@ -70,6 +77,7 @@ function addProgressMark() {
 }
 
 document.addEventListener("DOMContentLoaded", () => {
+  nameWhatOpensTheSidebar();
   addEnlargeButtons();
   addProgressMark();
   showProgress();
