@@ -289,16 +289,22 @@ def whole(smallest):
 
 def size(smallest):
     """The rule for the length of an axis that is made: a count, and not beyond all arrays."""
-    wanted = f"{('a non-negative', 'a positive')[smallest]} integer up to 2**53"
-    return lambda name, value: _integer(name, value, smallest, wanted, _FARTHEST)
+    count = whole(smallest)
+    return lambda name, value: _of_an_axis(name, count(name, value))
 
 
 def even(name, value):
     """The rule for a width that is read in pairs."""
-    wanted = "a positive even integer up to 2**53: columns in pairs"
-    if _integer(name, value, 2, wanted, _FARTHEST) % 2:
+    wanted = "a positive even integer: columns in pairs"
+    if _integer(name, value, 2, wanted) % 2:
         raise ValueError(f"{name} is {value!r}; wanted {wanted}")
-    return int(value)
+    return _of_an_axis(name, int(value))
+
+
+def _of_an_axis(name, length):
+    if length > _FARTHEST:
+        raise ValueError(f"{name} is {length}; wanted a length up to 2**53")
+    return length
 
 
 def position(name, value):

@@ -81,6 +81,7 @@ def test_query_derivative_by_hand():
     Q = 3**0.5 * np.log([[1.0, 2.0, 5.0]])
     expected = np.array([[-5, -10, 15], [7, -2, -5]]) / 8 / 3**0.5
     np.testing.assert_allclose(query_derivative(Q, np.eye(3), V)[0], expected)
+    np.testing.assert_allclose(query_derivative(Q[None], np.eye(3)[None], V[None])[0, 0], expected)
 
 
 def test_query_derivative_covariance(heads, rng):

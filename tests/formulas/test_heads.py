@@ -274,8 +274,19 @@ def test_head_for_weights_is_the_nearest(S, d_k):
 def test_head_for_weights_refuses_a_width_out_of_range(shape):
     A = np.full(shape, 1 / 7)
     assert head_for_weights(A, 5)[1].shape == (shape[1], 5)
-    with pytest.raises(ValueError, match=r"^d_k is 6; wanted an integer from 1 to min\(n, m\) = 5$"):
-        head_for_weights(A, 6)
+    for weights in A, np.stack([A, A]):  # a batch of two counts for nothing here
+        with pytest.raises(ValueError, match=r"^d_k is 6; wanted an integer from 1 to min\(n, m\) = 5$"):
+            head_for_weights(weights, 6)
+
+
+def test_multi_head_parameters_wants_both_widths_where_h_does_not_divide():
+    for widths in {"d_k": 2}, {"d_v": 2}, {}:
+        with pytest.raises(
+            ValueError, match=r"^h is 3; wanted a divisor of d_model = 10, or d_k and d_v given$"
+        ):
+            multi_head_parameters(10, 3, bias=False, **widths)
+    assert multi_head_parameters(10, 3, d_k=2, d_v=4, bias=False) == 3 * 10 * 8 + 3 * 4 * 10
+    assert type(multi_head_parameters(12, 3, bias=True)) is int  # a count, not 576.0
 
 
 def test_head_for_weights_refuses_zeros():

@@ -41,6 +41,11 @@ def test_greedy_suite_by_hand():
     np.testing.assert_array_equal(greedy_suite(KILLED), [0, 1])
 
 
+def test_greedy_suite_refuses_ones_and_zeros():
+    with pytest.raises(TypeError, match=r"^killed has dtype float64; wanted booleans"):
+        greedy_suite(np.ones((3, 2)))
+
+
 def test_greedy_suite_is_empty_where_nobody_kills():
     assert greedy_suite(np.zeros((3, 2), dtype=bool)).shape == (0,)
 

@@ -276,6 +276,8 @@ def test_rotary_refuses_what_does_not_fit(rng):
     for turn in rotary, rotary_halves:
         with pytest.raises(ValueError, match=r"^Q has width 5; wanted an even one: columns in pairs$"):
             turn(rng.normal(size=(3, 5)), np.arange(3))
+        with pytest.raises(ValueError, match=r"^Q has width 5; "):
+            turn(rng.normal(size=(2, 3, 5)), np.arange(3))
     with pytest.raises(ValueError, match=r"^positions has shape \(4,\); wanted \(…, n\), where Q"):
         rotary(rng.normal(size=(3, 6)), np.arange(4))
     with pytest.raises(TypeError, match=r"^positions has dtype float64; wanted integers$"):

@@ -125,6 +125,9 @@ def test_cosine_scores_refuse_a_vector_of_zeros(name):
     batch = {x: np.stack([KEYS, vectors]) for x, vectors in tokens.items()}
     with pytest.raises(ValueError, match=rf"^{name} is all zeros at \(1, 1\); wanted"):
         cosine_scores(**batch)
+    batch = {x: np.stack([vectors, vectors]) for x, vectors in tokens.items()}
+    with pytest.raises(ValueError, match=rf"^{name} is all zeros at \(0, 1\); wanted"):  # the first of two
+        cosine_scores(**batch)
 
 
 def test_bilinear_scores_by_hand():

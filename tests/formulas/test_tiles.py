@@ -294,6 +294,8 @@ def test_rows_that_fit_wants_room_for_one():
     for M in 0, 5:
         with pytest.raises(ValueError, match=f"^M is {M}; wanted 13 words or more$"):
             rows_that_fit(M, 2, 3, 1)
+    with pytest.raises(ValueError, match=r"^M is -1; wanted a non-negative integer"):
+        rows_that_fit(-1, 2, 3, 1)
     with pytest.raises(ValueError, match="M is 12; wanted 13 words or more"):
         rows_that_fit(12, 2, 3, 1)
 
