@@ -6,7 +6,7 @@
 The edits are Cosmic Ray's. Each is tried in a child of this process, which has the heavy libraries
 loaded, so that trying costs a second: the child imports the package with one file replaced, in memory,
 and runs the tests that should object. What nobody objects to is written down in survivors.json beside
-this file; `tests/test_mutation.py` holds every one of them to an explanation in equivalent.toml.
+this file: a gap in the tests, or an edit that changes nothing anybody could see.
 """
 
 import ast
@@ -69,9 +69,11 @@ def targets():
         yield path, [own, TESTS / "formulas/test_signatures.py", TESTS / "formulas/test_all_formulas.py"], ""
     yield PACKAGE / "masks.py", [TESTS / "test_rules.py", TESTS / "formulas/test_masks.py"], ""
     yield PACKAGE / "modules.py", [TESTS / "test_modules.py"], ""
-    contract = [TESTS / "test_implementations.py", *sorted(TESTS.glob("test_contract_*.py"))]
+    words = "between_passes", "nonfinite", "implementations", "rules_everywhere"
+    contract = [TESTS / f"test_{word}.py" for word in words]
     implementations = PACKAGE / "implementations"
-    yield implementations / "contract.py", contract, "not numba and not triton"
+    for word in "arguments", "contract":
+        yield implementations / f"{word}.py", contract, "not numba and not triton"
     for path in sorted([*implementations.glob("numpy_*.py"), *implementations.glob("torch_*.py")]):
         yield path, contract, "torch" if path.stem == "torch_autograd" else path.stem
 
