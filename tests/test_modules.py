@@ -741,6 +741,7 @@ def test_vmap_over_tokens_and_their_masks():
     torch.testing.assert_close(one_by_one, layer(X, key_mask=LENGTHS, is_causal=True))
 
 
+@pytest.mark.filterwarnings("ignore:Guards may run slower on Python 3.13.0")  # PyTorch's own, and no matter
 def test_a_compiled_layer_has_no_break_in_its_graph():
     """`eager` runs what Dynamo recorded, compiling nothing. Rules are spelt out in NumPy, before."""
     layer, X = MultiHeadAttention(12, 6, g=2), torch.randn(2, 5, 12)

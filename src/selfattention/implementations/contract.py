@@ -156,7 +156,7 @@ def _forward(function, answer, working_dtype):
 
 def _of_finite_numbers(function, form, Q, K, V):
     arguments, poisoned, unit = form.clean(Q, K, V)
-    with _quiet(poisoned is not None):
+    with _quiet():
         O, L = function(*arguments, form.scale)[:2]
     if poisoned is not None:
         O = form.xp.where(poisoned[..., None], np.nan, _at_full_size(O, unit))
@@ -187,7 +187,7 @@ def _backward(function, states, working_dtype):
             L = cast(form.fold(L[..., None])[..., 0], form.sums)
             if poisoned is not None:
                 L = form.xp.where(poisoned, np.nan, L)
-            with _quiet(poisoned is not None):
+            with _quiet():
                 O = O if unit == 1 else O * unit
                 dQ, dK, dV = careful(dO, None, *arguments[:3], O, L, *arguments[3:], form.scale)
                 if unit != 1:
@@ -211,12 +211,13 @@ def _at_full_size(O, unit):
     return (O - detached(O - O.clip(-limit, limit))) / unit
 
 
-def _quiet(searched):
+def _quiet():
     """NumPy's warnings are for others: a difference of large scores may overflow, to a weight of 0.
 
-    Where the inputs were searched, so may scores that nobody sees.
+    So may scores that nobody sees; and a product with few columns may report what a vector register holds
+    beside its numbers. What is not finite shows in O and L.
     """
-    return np.errstate(over="ignore", invalid="ignore" if searched else None)
+    return np.errstate(over="ignore", invalid="ignore")
 
 
 def per_group(left, right):
