@@ -97,13 +97,17 @@ class _Layer:
             return self._as_a_whole(Q, length)
         scale, plan = self.sequence.planned(Q, self.K, self.V, length)
         with quiet():
-            O, L, tame = self.sequence.function(_one_batch_axis(np.ascontiguousarray(Q)), *self.folded, plan, scale)
+            O, L, tame = self.sequence.function(
+                _one_batch_axis(np.ascontiguousarray(Q)), *self.folded, plan, scale
+            )
         if tame and math.isfinite(norm(O)):
             return O.reshape(*Q.shape[:-1], O.shape[-1]), L.reshape(Q.shape[:-1])
         return self._as_a_whole(Q, length)
 
     def _as_a_whole(self, Q, length):
-        n = Q.shape[-2] if getattr(Q, "ndim", 0) > 1 else 0  # of what has no such axis `attention` will say so
+        n = (
+            Q.shape[-2] if getattr(Q, "ndim", 0) > 1 else 0
+        )  # of what has no such axis `attention` will say so
         rule = bottom_right(self.sequence.mask, n, length)
         K, V = self.K[..., :length, :], self.V[..., :length, :]
         return self.sequence.attention(Q, K, V, mask=rule, scale=self.sequence.scale)
@@ -132,7 +136,9 @@ def _check_cache(K, V, maker):
     if V.dtype != K.dtype:
         raise TypeError(f"V has dtype {V.dtype}; wanted that of K, {K.dtype}")
     if V.shape[:-1] != K.shape[:-1]:
-        raise ValueError(f"V has shape {tuple(V.shape)}; wanted the axes of K, {tuple(K.shape[:-1])}, and d_v")
+        raise ValueError(
+            f"V has shape {tuple(V.shape)}; wanted the axes of K, {tuple(K.shape[:-1])}, and d_v"
+        )
 
 
 def _check_rule(mask):
