@@ -41,6 +41,7 @@ LAYER |= {"W_1": (14, 17), "W_2": (18, 13), **NORM_2}
 ENCODER = {"g_E": (7,), "b_E": (7,), "W_E": (8, 13), **LAYER}
 PREDICTOR = {"T": (11, 7), "W_M": (14, 7), "g_M": (7,), "b_M": (7,), "b_T": (11,)}
 BACKWARD = {"W_Q": (13, 3), "W_K": (13, 3), "W_V": (13, 11), "W_O": (11, 13)}
+STEP = {"Q": (6, 5, 3), "K": (2, 5, 3), "V": (2, 5, 11), "past_K": (2, 7, 3), "past_V": (2, 7, 11)}
 VISIBLE = {"visible": np.tri(5, 7, 3, dtype=bool)}
 PLACES = {"positions": np.arange(5)}
 
@@ -90,6 +91,13 @@ EXAMPLES = [
     Example("finish_state", {"c": (5,), "Z": (5,), "O": (5, 11)}),
     Example("tile_backward", {"S": (5, 7), "V": (7, 11), "dO": (5, 11), "L": (5,), "delta": (5,)}),
     Example("group_sum", {"dK": (6, 7, 3)}, others={"g": 2}),
+    Example("rms_norm", {"X": (5, 13)}, {"g": (13,)}),
+    Example("silu", {"X": (5, 3)}),
+    Example("swiglu", {"X": (5, 13)}, {"W_gate": (13, 17), "W_up": (13, 17), "W_down": (17, 13)}),
+    Example("step", STEP),
+    Example("rotary_step", STEP | {name: (*STEP[name][:2], 6) for name in ("Q", "K", "past_K")}),
+    Example("with_sink", {"O": (5, 11), "L": (5,), "s": (5,)}),
+    Example("restored", {"step": (5,)}, others={"q": np.arange(-17, 18).reshape(5, 7)}),
 ]
 
 # Functions of whole numbers, of positions, or of a function: one call each.
@@ -100,13 +108,18 @@ CALLS = {
     "alibi_slopes": {"h": 2},
     "arithmetic_intensity": {"flops": 60, "words": 31, "word_bytes": 4},
     "attention_flops": WIDTHS,
+    "cache_bytes": {"tokens": 3, "layers": 5, "g": 2, "d": 7, "word_bytes": 4},
     "central_difference": {"f": np.sum, "X": np.ones(2), "step": 0.5},
     "compulsory_traffic": WIDTHS,
+    "decode_intensity": {"m": 3, "layers": 5, "h": 6, "g": 2, "d": 7, "word_bytes": 4}
+    | {"weights": 11, "b": 13, "n": 17},
     "direct_traffic": WIDTHS,
     "frequencies": {"d": 4, "base": 100.0},
     "greedy_suite": TABLE,
+    "latent_cache_bytes": {"tokens": 3, "layers": 5, "d_latent": 7, "d_rope": 2, "word_bytes": 4},
     "multi_head_parameters": {"d_model": 6, "h": 1, "d_k": 2, "d_v": 3, "bias": True},
     "mutation_score": TABLE,
+    "quantised": {"X": np.array([[1.0, -3.0]]), "bits": 4},
     "roofline": {"intensity": 2.0, "flops_per_second": 10.0, "bytes_per_second": 3.0},
     "rotation": {"k": 3, "d": 4, "base": 100.0},
     "rows_that_fit": {"M": 100, "d_k": 2, "d_v": 3, "w": 1},
@@ -125,15 +138,20 @@ SMALLEST = {
     "arithmetic_intensity": {"word_bytes": 1},
     "attend_by_head": {"h": 1},
     "attention_flops": TOKENS_AND_WIDTHS,
+    "cache_bytes": {"tokens": 0, "layers": 0, "g": 1, "d": 1, "word_bytes": 1},
     "compulsory_traffic": TOKENS_AND_WIDTHS,
+    "decode_intensity": {"m": 0, "layers": 0, "h": 1, "g": 1, "d": 1, "word_bytes": 1}
+    | {"weights": 0, "b": 1, "n": 1},
     "direct_traffic": TOKENS_AND_WIDTHS,
     "encoder": {"h": 1, "depth": 1},
     "encoder_layer": {"h": 1},
     "frequencies": {"d": 2},
     "group_sum": {"g": 1},
     "head_for_weights": {"d_k": 1},
+    "latent_cache_bytes": {"tokens": 0, "layers": 0, "d_latent": 1, "d_rope": 0, "word_bytes": 1},
     "multi_head_attention": {"h": 1},
     "multi_head_parameters": {"d_model": 1, "h": 1, "d_k": 1, "d_v": 1},
+    "quantised": {"bits": 2},
     "rotation": {"k": -(2**53), "d": 2},
     "rows_that_fit": {"M": 13, "d_k": 1, "d_v": 0, "w": 1},
     "score_variance": {"d_k": 1},

@@ -46,9 +46,11 @@ MEASURES = {
     "layer_norm": ["epsilon"],
     "leave_one_out": ["tau"],
     "nadaraya_watson": ["tau"],
+    "rms_norm": ["epsilon"],
     "roofline": ["intensity", "flops_per_second", "bytes_per_second"],
     "rotary": ["base"],
     "rotary_halves": ["base"],
+    "rotary_step": ["base"],
     "rotation": ["base"],
     "score_variance": ["query_variance", "key_variance"],
     "sinusoids": ["base"],
@@ -131,7 +133,14 @@ def test_integers_of_numpy_are_integers(name):
         assert_same(ours, expected)
 
 
-COUNTS = ["attention_flops", "compulsory_traffic", "direct_traffic", "tiled_traffic"]
+COUNTS = [
+    "attention_flops",
+    "cache_bytes",
+    "compulsory_traffic",
+    "direct_traffic",
+    "latent_cache_bytes",
+    "tiled_traffic",
+]
 COUNTS += ["multi_head_parameters", "transformer_parameters"]
 
 
@@ -500,9 +509,14 @@ def test_masks_and_positions_are_held_to_the_same():
 
 # The smallest sizes
 
-NEVER_EMPTY = {"d_model", "d_memory", "d_k", "d_q", "d_hidden", "d_ff", "d_embedding", "h", "h·d_k"}
+NEVER_EMPTY = {"d_model", "d_memory", "d_k", "d_q", "d_hidden", "d_ff", "d_embedding", "g", "h", "h·d_k"}
 TOKENS = {"n", "m"}
-NOT_ZERO = {"projections", "effective_keys"}  # Q of the queries; one key is e⁰
+NOT_ZERO = {
+    "projections",
+    "effective_keys",
+    "step",
+    "rotary_step",
+}  # Q of the queries; one key is e⁰; the cache stays
 
 
 def kinds(example):
@@ -586,10 +600,11 @@ def test_an_empty_batch(example, rng):
 def test_a_width_of_one_is_enough_and_none_is_refused(axis, rng):
     """Of every formula that has such an axis."""
     for example in having(axis):
+        groups = axes_of(example).get("g", 1) if axis == "h" else 1  # each with a head, at least
         least = (
             2
             if example.function.startswith("rotary")
-            else example.others.get("h", example.others.get("g", 1))
+            else example.others.get("h", example.others.get("g", groups))
         )
         one = resized(example, rng, **{axis: least})
         for output in outputs(example(one)):
@@ -725,3 +740,18 @@ def test_every_sentence_about_a_shape_is_of_the_shape_that_came(rng):
 def test_no_cast_is_advised_that_loses_half(dtype):
     with pytest.raises(TypeError, match=r"^S has dtype .*; wanted floats$"):
         softmax(np.zeros((1, 2), dtype))
+
+
+def test_unchecked_formulas_give_the_same_and_ask_nothing(rng):
+    """For as long as the block lasts, in its own thread, and also if it ends by an error."""
+    X, g = rng.normal(size=(5, 7)), rng.normal(size=7)
+    bad = np.full((2, 2), np.nan)
+    with unchecked():
+        np.testing.assert_array_equal(formulas.rms_norm(X, g), formulas.rms_norm.__wrapped__(X, g))
+        assert np.isnan(formulas.softmax(bad)).all()
+        with ThreadPoolExecutor(1) as pool, pytest.raises(ValueError, match="S holds nan"):
+            pool.submit(formulas.softmax, bad).result()
+    with pytest.raises(ZeroDivisionError), unchecked():
+        raise ZeroDivisionError
+    with pytest.raises(ValueError, match="S holds nan"):
+        formulas.softmax(bad)
