@@ -21,7 +21,6 @@ from numbers import Integral
 import numpy as np
 
 from selfattention.implementations.arguments import (
-    CURES,
     check_kind,
     check_library,
     is_tensor,
