@@ -43,7 +43,7 @@ def stepping(attention: Attention, plan: Callable) -> Callable[[Callable], Calla
     and of one dtype, float32 or float64; `plan(rule, n, m, dtype)` is what it wants to know of the rule
     for the first m of the c keys. `tame` is False where some score that somebody may see was not
     finite, or could have been. Then, and where O is not finite, `attention` has the word: so what is
-    promised of NaN stands in one place.
+    promised of NaN stands in one place. Whoever has been given `attention` finds them as its `steps`.
     """
 
     def decorate(function):
@@ -53,7 +53,8 @@ def stepping(attention: Attention, plan: Callable) -> Callable[[Callable], Calla
             sequence = _Sequence(attention, function, plan, mask, scale)
             return [_Layer(sequence, keys, values).attend for keys, values in zip(K, V, strict=True)]
 
-        return introduced(steps, function, STEPS)
+        attention.steps = introduced(steps, function, STEPS)
+        return attention.steps
 
     return decorate
 
@@ -86,43 +87,42 @@ class _Layer:
 
     def __init__(self, sequence, K, V):
         self.sequence, self.K, self.V = sequence, K, V
-        self.folded = _folded(K), _folded(V)
-        self.room = K.shape[-2]
+        self.at_hand = _at_hand(K) and _at_hand(V)
 
     def attend(self, Q, length):
         """O (…, h, n, d_v) and L (…, h, n) of the last n of the first `length` keys."""
         self._check_length(length)
-        if any(array is None for array in self.folded) or type(Q) is not np.ndarray or Q.size * length == 0:
-            return self._as_a_whole(Q, length)
-        scale, plan = self.sequence.planned(Q, self.K, self.V, length)
-        with quiet():
-            O, L, tame = self.sequence.function(
-                _one_batch_axis(np.ascontiguousarray(Q)), *self.folded, plan, scale
-            )
-        if tame and math.isfinite(norm(O)):
-            return O.reshape(*Q.shape[:-1], O.shape[-1]), L.reshape(Q.shape[:-1])
+        if self.at_hand and type(Q) is np.ndarray and Q.dtype == self.K.dtype and Q.size and length:
+            O, L, tame = self._step(Q, length)
+            if tame and math.isfinite(norm(O)):
+                return O.reshape(*Q.shape[:-1], O.shape[-1]), L.reshape(Q.shape[:-1])
         return self._as_a_whole(Q, length)
 
+    def _step(self, Q, length):
+        scale, plan = self.sequence.planned(Q, self.K, self.V, length)
+        arrays = map(_one_batch_axis, (np.ascontiguousarray(Q), self.K, self.V))
+        with quiet():
+            return self.sequence.function(*arrays, plan, scale)
+
     def _as_a_whole(self, Q, length):
-        n = (
-            Q.shape[-2] if getattr(Q, "ndim", 0) > 1 else 0
-        )  # of what has no such axis `attention` will say so
-        rule = bottom_right(self.sequence.mask, n, length)
+        n = Q.shape[-2] if getattr(Q, "ndim", 0) > 1 else 0  # without such an axis `attention` refuses it
         K, V = self.K[..., :length, :], self.V[..., :length, :]
-        return self.sequence.attention(Q, K, V, mask=rule, scale=self.sequence.scale)
+        mask, scale = bottom_right(self.sequence.mask, n, length), self.sequence.scale
+        return self.sequence.attention(Q, K, V, mask=mask, scale=scale)
 
     def _check_length(self, length):
-        if not isinstance(length, Integral) or isinstance(length, bool) or not 0 <= length <= self.room:
-            raise ValueError(f"length is {length!r}; wanted 0 to {self.room}, the places that the cache has")
+        room = self.K.shape[-2]
+        if not isinstance(length, Integral) or isinstance(length, bool) or not 0 <= length <= room:
+            raise ValueError(f"length is {length!r}; wanted 0 to {room}, the places that the cache has")
 
 
-def _folded(X):
-    """(b, g, c, d), on the same memory; None where it is not in order there, or of half precision."""
-    at_hand = not is_tensor(X) and X.flags.carray and X.dtype.isnative and X.itemsize >= 4
-    return _one_batch_axis(X) if at_hand else None
+def _at_hand(X):
+    """Is it as the arithmetic takes it, so that no step makes a copy: in order, in float32 or float64?"""
+    return not is_tensor(X) and X.flags.carray and X.dtype.isnative and X.itemsize >= 4
 
 
 def _one_batch_axis(X):
+    """(…, h, n, d) as (b, h, n, d), on the same memory."""
     return X.reshape(math.prod(X.shape[:-3]), *(1, *X.shape)[-3:])
 
 

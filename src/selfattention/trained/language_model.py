@@ -98,14 +98,13 @@ class LanguageModel:
             cache = self.cache(tuple(batch), self.T.dtype, capacity=n)
         self._check(cache, known)
         cache.reserve(n)
-        positions, mask = cache.positions(n), cache.mask(rule, n)
+        positions, attend = cache.positions(n), cache.attending(attention, rule, n)
         X = self.T[known.ravel()]  # the texts one below the other: one product for all of them
         with unchecked():
             for layer, W in enumerate(self.layers):
                 N = rms_norm(X, W["g_1"], epsilon=self.epsilon)
                 Q, K, V = self._heads((N @ W["W_QKV"]).reshape(*batch, n, -1), positions)
-                O, _ = attention(Q, *cache.extended(layer, K, V), mask=mask)
-                X = X + concat_heads(O).reshape(len(X), -1) @ W["W_O"]
+                X = X + concat_heads(attend(layer, Q, K, V)).reshape(len(X), -1) @ W["W_O"]
                 N = rms_norm(X, W["g_2"], epsilon=self.epsilon)
                 X = X + swiglu(N, W["W_gate"], W["W_up"], W["W_down"])
             X = rms_norm(X, self.g_N, epsilon=self.epsilon).reshape(*known.shape, -1)
