@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from selfattention import masks
-from selfattention.formulas import concat_heads, log_sum_exp, rms_norm, rotary, softmax, split_heads, swiglu
+from selfattention.formulas import concat_heads, frequencies, log_sum_exp, rms_norm, softmax, split_heads, swiglu
 from selfattention.implementations import IMPLEMENTATIONS, numpy_direct
 from selfattention.implementations.contract import Attention
 from selfattention.masks import Rule
@@ -98,12 +98,13 @@ class LanguageModel:
             cache = self.cache(tuple(batch), self.T.dtype, capacity=n)
         self._check(cache, known)
         cache.reserve(n)
-        positions, attend = cache.positions(n), cache.attending(attention, rule, n)
+        turns = self._turns(cache.positions(n))
+        attend = cache.attending(attention, rule, n, self.T.dtype)
         X = self.T[known.ravel()]  # the texts one below the other: one product for all of them
         with unchecked():
             for layer, W in enumerate(self.layers):
                 N = rms_norm(X, W["g_1"], epsilon=self.epsilon)
-                Q, K, V = self._heads((N @ W["W_QKV"]).reshape(*batch, n, -1), positions)
+                Q, K, V = self._heads((N @ W["W_QKV"]).reshape(*batch, n, -1), turns)
                 X = X + concat_heads(attend(layer, Q, K, V)).reshape(len(X), -1) @ W["W_O"]
                 N = rms_norm(X, W["g_2"], epsilon=self.epsilon)
                 X = X + swiglu(N, W["W_gate"], W["W_up"], W["W_down"])
@@ -111,10 +112,19 @@ class LanguageModel:
         cache.took(n)  # only now: whoever is stopped before has the cache as it was
         return X
 
-    def _heads(self, wide, positions):
+    def _turns(self, positions):
+        """e^{i p θ} (…, n, d/2) of the positions p: `rotary` as a product of complex numbers, x + i y a pair.
+
+        All layers turn by the same angles: cosines and sines are taken once.
+        """
+        angles = positions[..., None] * frequencies(self.d, base=self.base)
+        return np.exp(1j * angles).astype(np.result_type(self.T.dtype, np.complex64))
+
+    def _heads(self, wide, turns):
         """Q (…, h, n, d), K and V (…, g, n, d) of what lies side by side, Q and K turned."""
         heads = split_heads(wide, self.h + 2 * self.g)
-        turned = rotary(heads[..., : -self.g, :, :], positions, base=self.base)
+        pairs = heads[..., : -self.g, :, :].view(turns.dtype)
+        turned = np.multiply(pairs, turns, order="C").view(wide.dtype)
         return turned[..., : self.h, :, :], turned[..., self.h :, :, :], heads[..., -self.g :, :, :]
 
     def prefill(
