@@ -231,12 +231,15 @@ class Cache:
         for store in (self.K, self.V):
             store.reserve(self.held + n)
 
-    def attending(self, attention: Attention, rule: Rule, n: int) -> Callable[..., np.ndarray]:
-        """`attend(layer, Q, K, V)` -> O: takes a layer's rows of n new tokens, and attends to all that it has.
+    def attending(
+        self, attention: Attention, rule: Rule, n: int, dtype: DTypeLike
+    ) -> Callable[..., np.ndarray]:
+        """`attend(layer, Q, K, V)` -> O: takes a layer's rows of n new tokens, and attends to all it has.
 
-        An attention with `steps` of its own is asked to prepare them once for a text, not for each token.
+        Q, K and V are of that dtype. An attention with `steps` of its own is asked to prepare them once for
+        a text, not for each token.
         """
-        count, steps = self.held + n, self._steps(attention, rule, n)
+        count, steps = self.held + n, self._steps(attention, rule, dtype)
         mask = None if steps else self.mask(rule, n)
 
         def attend(layer, Q, K, V):
@@ -249,10 +252,10 @@ class Cache:
 
         return attend
 
-    def _steps(self, attention, rule, n):
+    def _steps(self, attention, rule, dtype):
         """The attention's steps on these arrays, made anew where they are others; None where it has none."""
         plain = isinstance(self.K, Rows) and isinstance(self.V, Rows) and self.held == self.taken
-        if not plain or not hasattr(attention, "steps"):
+        if not plain or self.K.array.dtype != dtype or not hasattr(attention, "steps"):
             return None
         made_for = attention, rule, self.K.array, self.V.array
         if self._made is None or any(a is not b for a, b in zip(self._made[0], made_for, strict=True)):

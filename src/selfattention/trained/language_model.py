@@ -98,18 +98,30 @@ class LanguageModel:
             cache = self.cache(tuple(batch), self.T.dtype, capacity=n)
         self._check(cache, known)
         cache.reserve(n)
-        positions, attend = cache.positions(n), cache.attending(attention, rule, n)
-        X = self.T[known.ravel()]  # the texts one below the other: one product for all of them
+        attend = cache.attending(attention, rule, n, self.T.dtype)
         with unchecked():
-            for layer, W in enumerate(self.layers):
-                N = rms_norm(X, W["g_1"], epsilon=self.epsilon)
-                Q, K, V = self._heads((N @ W["W_QKV"]).reshape(*batch, n, -1), positions)
-                X = X + concat_heads(attend(layer, Q, K, V)).reshape(len(X), -1) @ W["W_O"]
-                N = rms_norm(X, W["g_2"], epsilon=self.epsilon)
-                X = X + swiglu(N, W["W_gate"], W["W_up"], W["W_down"])
+            for X in self.residuals(known, cache.positions(n), attend):
+                pass
             X = rms_norm(X, self.g_N, epsilon=self.epsilon).reshape(*known.shape, -1)
         cache.took(n)  # only now: whoever is stopped before has the cache as it was
         return X
+
+    def residuals(
+        self, tokens: np.ndarray, positions: np.ndarray, attend: Callable[..., np.ndarray]
+    ) -> Iterator[np.ndarray]:
+        """X, the texts' rows one below the other, as tokens (…, n) bring it and after each layer.
+
+        `attend(layer, Q, K, V)` gives O of heads Q (…, h, n, d), K and V (…, g, n, d), Q and K turned.
+        """
+        X = self.T[tokens.ravel()]  # one product for all texts
+        yield X
+        for layer, W in enumerate(self.layers):
+            N = rms_norm(X, W["g_1"], epsilon=self.epsilon)
+            O = attend(layer, *self._heads((N @ W["W_QKV"]).reshape(*tokens.shape, -1), positions))
+            X = X + concat_heads(O).reshape(len(X), -1) @ W["W_O"]
+            N = rms_norm(X, W["g_2"], epsilon=self.epsilon)
+            X = X + swiglu(N, W["W_gate"], W["W_up"], W["W_down"])
+            yield X
 
     def _heads(self, wide, positions):
         """Q (…, h, n, d), K and V (…, g, n, d) of what lies side by side, Q and K turned."""
