@@ -232,11 +232,12 @@ class Cache:
             store.reserve(self.held + n)
 
     def attending(
-        self, attention: Attention, rule: Rule, n: int, dtype: np.dtype
+        self, attention: Attention, rule: Rule, n: int, dtype: DTypeLike
     ) -> Callable[..., np.ndarray]:
-        """`attend(layer, Q, K, V)` -> O: takes a layer's rows of n new tokens, and attends to all that it has.
+        """`attend(layer, Q, K, V)` -> O: takes a layer's rows of n new tokens, and attends to all it has.
 
-        An attention with `steps` of its own is asked to prepare them once for a text, not for each token.
+        Q, K and V are of that dtype. An attention with `steps` of its own is asked to prepare them once for
+        a text, not for each token.
         """
         count, steps = self.held + n, self._steps(attention, rule, dtype)
         mask = None if steps else self.mask(rule, n)
@@ -246,21 +247,20 @@ class Cache:
             self.V.write(layer, self.held, V)
             if steps:
                 return steps[layer](Q, count)[0]
-            keys, values = (store.read(layer, count, dtype) for store in (self.K, self.V))
+            keys, values = (store.read(layer, count, Q.dtype) for store in (self.K, self.V))
             return attention(Q, keys, values, mask=mask)[0]
 
         return attend
 
     def _steps(self, attention, rule, dtype):
-        """The attention's own steps, if it has such for rows like these; made anew where these are others."""
-        stores = self.K, self.V
-        as_they_come = all(isinstance(store, Rows) and store.array.dtype == dtype for store in stores)
-        if not (as_they_come and self.held == self.taken and hasattr(attention, "steps")):
+        """The attention's steps on these arrays, made anew where they are others; None where it has none."""
+        plain = isinstance(self.K, Rows) and isinstance(self.V, Rows) and self.held == self.taken
+        if not plain or self.K.array.dtype != dtype or not hasattr(attention, "steps"):
             return None
-        made_for = attention, rule, *(store.array for store in stores)
+        made_for = attention, rule, self.K.array, self.V.array
         if self._made is None or any(a is not b for a, b in zip(self._made[0], made_for, strict=True)):
             mask = FromStart(rule, self.starts) if self.starts.size else rule
-            self._made = made_for, attention.steps(*made_for[2:], mask=mask)
+            self._made = made_for, attention.steps(self.K.array, self.V.array, mask=mask)
         return self._made[1]
 
     def took(self, n: int) -> None:

@@ -98,22 +98,34 @@ class LanguageModel:
             cache = self.cache(tuple(batch), self.T.dtype, capacity=n)
         self._check(cache, known)
         cache.reserve(n)
-        turns = self._turns(cache.positions(n))
         attend = cache.attending(attention, rule, n, self.T.dtype)
-        X = self.T[known.ravel()]  # the texts one below the other: one product for all of them
         with unchecked():
-            for layer, W in enumerate(self.layers):
-                N = rms_norm(X, W["g_1"], epsilon=self.epsilon)
-                Q, K, V = self._heads((N @ W["W_QKV"]).reshape(*batch, n, -1), turns)
-                X = X + concat_heads(attend(layer, Q, K, V)).reshape(len(X), -1) @ W["W_O"]
-                N = rms_norm(X, W["g_2"], epsilon=self.epsilon)
-                X = X + swiglu(N, W["W_gate"], W["W_up"], W["W_down"])
+            for X in self.residuals(known, cache.positions(n), attend):
+                pass
             X = rms_norm(X, self.g_N, epsilon=self.epsilon).reshape(*known.shape, -1)
         cache.took(n)  # only now: whoever is stopped before has the cache as it was
         return X
 
+    def residuals(
+        self, tokens: np.ndarray, positions: np.ndarray, attend: Callable[..., np.ndarray]
+    ) -> Iterator[np.ndarray]:
+        """X, the texts' rows one below the other, as tokens (…, n) bring it and after each layer.
+
+        `attend(layer, Q, K, V)` gives O of heads Q (…, h, n, d), K and V (…, g, n, d), Q and K turned.
+        """
+        turns = self._turns(positions)
+        X = self.T[tokens.ravel()]  # one product for all texts
+        yield X
+        for layer, W in enumerate(self.layers):
+            N = rms_norm(X, W["g_1"], epsilon=self.epsilon)
+            O = attend(layer, *self._heads((N @ W["W_QKV"]).reshape(*tokens.shape, -1), turns))
+            X = X + concat_heads(O).reshape(len(X), -1) @ W["W_O"]
+            N = rms_norm(X, W["g_2"], epsilon=self.epsilon)
+            X = X + swiglu(N, W["W_gate"], W["W_up"], W["W_down"])
+            yield X
+
     def _turns(self, positions):
-        """e^{i p θ} (…, n, d/2) of the positions p: `rotary` as a product of complex numbers, x + i y a pair.
+        """e^{i p θ} (…, n, d/2) of the positions p: `rotary` is their product with pairs x + i y of columns.
 
         All layers turn by the same angles: cosines and sines are taken once.
         """
