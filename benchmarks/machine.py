@@ -103,7 +103,7 @@ def peak_megabytes(call):
 
 
 def resident_megabytes():
-    """What this process holds in memory, libraries and all, in MB of 10⁶ bytes; None where only Linux knows."""
+    """What this process holds in memory, in MB of 10⁶ bytes; None where only Linux could say."""
     if not Path("/proc/self/status").exists():
         return None
     gc.collect()

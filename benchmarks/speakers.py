@@ -81,17 +81,16 @@ def error(logits, exact):
 
 
 class Ours(Speaker):
-    """The package's model with an implementation's attention; `products.convert` is what its matrices become."""
+    """The package's model, with an implementation's attention and a module's products."""
 
-    def __init__(self, implementation, products=None, convert="Floats"):
-        self.implementation, self.products_of, self.convert = implementation, products, convert
+    def __init__(self, implementation, module=None, convert="Floats"):
+        self.implementation, self.module, self.convert = implementation, module, convert
 
     def start(self):
         self.attention = IMPLEMENTATIONS[self.implementation].load().attention
         self.model = smollm2.load()
-        if self.products_of:
-            products = import_module(f"selfattention.implementations.{self.products_of}")
-            convert = getattr(products, self.convert)
+        if self.module:
+            convert = getattr(import_module(f"selfattention.implementations.{self.module}"), self.convert)
             self.model = self.model.with_matrices(getattr(convert, "of", convert))
         self.tokens = self.model.tokens
         every_layer = [W for layer in self.model.layers for W in layer.values()]
@@ -236,7 +235,8 @@ def in_halves(W, d):
 SPEAKERS = {
     "transformers sdpa": partial(Transformers, "sdpa"),  # the yardstick
     "transformers eager": partial(Transformers, "eager"),
-    "numpy_direct": partial(Ours, "numpy_direct"),
+    "numpy_direct": partial(Ours, "numpy_direct", "numpy_products"),
+    "numpy_direct, X @ W": partial(Ours, "numpy_direct"),
     "numba_tiled": partial(Ours, "numba_tiled", "numba_products"),
     "numba_tiled, int8": partial(Ours, "numba_tiled", "numba_products", "EightBits"),
     "reading": partial(Reading, 4),
