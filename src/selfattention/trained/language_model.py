@@ -7,6 +7,7 @@ Nothing is computed here: the formulas are those of `selfattention.formulas`, wi
 would read every weight for every token; what comes from outside is checked at the door.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -100,8 +101,7 @@ class LanguageModel:
         cache.reserve(n)
         attend = cache.attending(attention, rule, n, self.T.dtype)
         with unchecked():
-            for X in self.residuals(known, cache.positions(n), attend):
-                pass
+            (X,) = deque(self.residuals(known, cache.positions(n), attend), maxlen=1)
             X = rms_norm(X, self.g_N, epsilon=self.epsilon).reshape(*known.shape, -1)
         cache.took(n)  # only now: whoever is stopped before has the cache as it was
         return X
