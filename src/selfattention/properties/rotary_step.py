@@ -48,7 +48,7 @@ def in_chunks(step):
 
 def distance_alone(step):
     """Of equal tokens, the one before and the token itself are weighed alike wherever they stand."""
-    one = np.broadcast_to(Q[0, 0], (1, 7, 4))
+    one = 3 * np.broadcast_to(Q[0, 0], (1, 7, 4))
     A = _steps(step, range(1, 8), one, one, np.eye(7)[None])[0][0]  # values are names: O is the weights
     before = np.diagonal(A, -1) / np.diagonal(A)[1:]
     np.testing.assert_allclose(before, before[0])
