@@ -16,7 +16,15 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from selfattention import masks
-from selfattention.formulas import concat_heads, frequencies, log_sum_exp, rms_norm, softmax, split_heads, swiglu
+from selfattention.formulas import (
+    concat_heads,
+    frequencies,
+    log_sum_exp,
+    rms_norm,
+    softmax,
+    split_heads,
+    swiglu,
+)
 from selfattention.implementations import IMPLEMENTATIONS, numpy_direct
 from selfattention.implementations.contract import Attention
 from selfattention.masks import Rule

@@ -30,7 +30,7 @@ SCORED = 128  # the first token whose surprise counts
 def watched(
     model: LanguageModel, tokens: list[int], look: Callable[[np.ndarray, np.ndarray], Any]
 ) -> tuple[list[Any], np.ndarray]:
-    """What `look(A, V)` makes of each layer's weights (h, n, n) and values (g, n, d); and X (layers + 1, n, …)."""
+    """What `look(A, V)` makes of each layer's A (h, n, n) and V (g, n, d); and X before and after layers."""
     n, seen = len(tokens), []
     causal = np.tri(n, dtype=bool)
 
@@ -50,7 +50,7 @@ def attention(model: LanguageModel) -> dict[str, Any]:
     Row i of a head holds i + 1 numbers, for the keys 0 … i; `next` the three likeliest words after each.
     """
     prompt = model.tokens(SENTENCE)
-    tokens = prompt + [*model.generate(prompt, SAID)]
+    tokens = [*prompt, *model.generate(prompt, SAID)]
     A, _ = watched(model, tokens, lambda A, V: np.rint(1000 * A).astype(int))
     return {
         "tokens": [model.text([token]) for token in tokens],
@@ -70,8 +70,8 @@ def likeliest(model: LanguageModel, S: np.ndarray, count: int = 3) -> list[tuple
 
 
 def first_key(model: LanguageModel, tokens: list[int]) -> dict[str, Any]:
-    """By layer: what the queries from FIRST on give to key 0, each head, in thousandths; how long its value is,
-    over the median token's; and the largest number of its state, before the layer, and the median token's.
+    """By layer: the mean share of key 0, in the attention of each head's queries from FIRST on; the length
+    of its value over the median token's; and, before and after layers, the largest number of its state.
     """
 
     def look(A, V):
