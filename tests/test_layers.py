@@ -32,6 +32,7 @@ ALLOWED = {
         "selfattention.implementations",
         "selfattention.mutants",
         "selfattention.printed",
+        "selfattention.signatures",
         "selfattention.trained",  # prices.py puts mutants into the trained model
     },
     "properties": {"numpy", "torch", "selfattention.formulas", "selfattention.masks"},
@@ -58,7 +59,26 @@ ALLOWED = {
     "display.py": {"IPython"},
     "modules.py": {"numpy", "torch", "selfattention.masks"},
     "kernels.py": {"numpy", "torch", "selfattention.formulas", "selfattention.implementations.triton_here"},
-    "trained": {"numpy", "torch", "selfattention.trained"},
+    "trained": {
+        "numpy",
+        "torch",
+        "selfattention.trained",
+        "selfattention.formulas",
+        "selfattention.implementations",
+        "selfattention.masks",
+        "selfattention.signatures",
+    },
+    "chat.py": {
+        "numpy",
+        "selfattention.implementations",
+        "selfattention.masks",
+        "selfattention.printed",
+        "selfattention.trained",
+    },
+    "trained/tokenizer.py": {"tokenizers"},
+    "trained/gguf.py": {"numpy"},
+    "trained/download.py": set(),
+    "trained/progress.py": set(),
     "trained/smiles.py": set(),
 }
 # An oracle that shares code with the accused agrees with it. The one exception is by design:

@@ -144,6 +144,7 @@ def test_an_implementation_that_cannot_run_says_what_to_install(said):
         loading = said["calls"]["loaded"][name]
         assert (reason or "") == loading
         assert (name in free) == (loading == "")
+    assert said["calls"]["words"] == "tokenizers is not installed: pip install 'selfattention[language]'"
     assert said["calls"]["late"] == "torch is not installed: pip install 'selfattention[torch]'"
 
 
@@ -174,6 +175,14 @@ def test_no_expression_is_pasted_into_a_script(path):
 TYPED = ROOT / "tests/typed_use.py"
 PYRIGHT = ROOT / "tests/browser/node_modules/pyright/index.js"
 DOORS = ["check", "display", "extras", "formulas", "implementations", "masks", "modules", "mutants"]
+DOORS += ["chat", "mutants.decoding_prices", "trained.cache", "trained.download", "trained.gguf"]
+DOORS += [
+    "trained.language_model",
+    "trained.progress",
+    "trained.recorded",
+    "trained.smollm2",
+    "trained.tokenizer",
+]
 DOORS += ["mutants.kill_matrix", "trained.reactions", "trained.rxnmapper", "trained.smiles"]
 OPERATORS = {"__call__", "__and__", "__or__", "__invert__"}
 
