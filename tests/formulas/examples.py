@@ -41,6 +41,7 @@ LAYER |= {"W_1": (14, 17), "W_2": (18, 13), **NORM_2}
 ENCODER = {"g_E": (7,), "b_E": (7,), "W_E": (8, 13), **LAYER}
 PREDICTOR = {"T": (11, 7), "W_M": (14, 7), "g_M": (7,), "b_M": (7,), "b_T": (11,)}
 BACKWARD = {"W_Q": (13, 3), "W_K": (13, 3), "W_V": (13, 11), "W_O": (11, 13)}
+STEP = {"Q": (6, 5, 3), "K": (2, 5, 3), "V": (2, 5, 11), "past_K": (2, 7, 3), "past_V": (2, 7, 11)}
 VISIBLE = {"visible": np.tri(5, 7, 3, dtype=bool)}
 PLACES = {"positions": np.arange(5)}
 
@@ -90,6 +91,10 @@ EXAMPLES = [
     Example("finish_state", {"c": (5,), "Z": (5,), "O": (5, 11)}),
     Example("tile_backward", {"S": (5, 7), "V": (7, 11), "dO": (5, 11), "L": (5,), "delta": (5,)}),
     Example("group_sum", {"dK": (6, 7, 3)}, others={"g": 2}),
+    Example("rms_norm", {"X": (5, 13)}, {"g": (13,)}),
+    Example("silu", {"X": (5, 3)}),
+    Example("swiglu", {"X": (5, 13)}, {"W_gate": (13, 17), "W_up": (13, 17), "W_down": (17, 13)}),
+    Example("step", STEP),
 ]
 
 # Functions of whole numbers, of positions, or of a function: one call each.
@@ -100,6 +105,7 @@ CALLS = {
     "alibi_slopes": {"h": 2},
     "arithmetic_intensity": {"flops": 60, "words": 31, "word_bytes": 4},
     "attention_flops": WIDTHS,
+    "cache_bytes": {"tokens": 3, "layers": 5, "g": 2, "d": 7, "word_bytes": 4},
     "central_difference": {"f": np.sum, "X": np.ones(2), "step": 0.5},
     "compulsory_traffic": WIDTHS,
     "direct_traffic": WIDTHS,
@@ -125,6 +131,7 @@ SMALLEST = {
     "arithmetic_intensity": {"word_bytes": 1},
     "attend_by_head": {"h": 1},
     "attention_flops": TOKENS_AND_WIDTHS,
+    "cache_bytes": {"tokens": 0, "layers": 0, "g": 1, "d": 1, "word_bytes": 1},
     "compulsory_traffic": TOKENS_AND_WIDTHS,
     "direct_traffic": TOKENS_AND_WIDTHS,
     "encoder": {"h": 1, "depth": 1},

@@ -46,6 +46,7 @@ MEASURES = {
     "layer_norm": ["epsilon"],
     "leave_one_out": ["tau"],
     "nadaraya_watson": ["tau"],
+    "rms_norm": ["epsilon"],
     "roofline": ["intensity", "flops_per_second", "bytes_per_second"],
     "rotary": ["base"],
     "rotary_halves": ["base"],
@@ -131,7 +132,7 @@ def test_integers_of_numpy_are_integers(name):
         assert_same(ours, expected)
 
 
-COUNTS = ["attention_flops", "compulsory_traffic", "direct_traffic", "tiled_traffic"]
+COUNTS = ["attention_flops", "cache_bytes", "compulsory_traffic", "direct_traffic", "tiled_traffic"]
 COUNTS += ["multi_head_parameters", "transformer_parameters"]
 
 
@@ -502,7 +503,7 @@ def test_masks_and_positions_are_held_to_the_same():
 
 NEVER_EMPTY = {"d_model", "d_memory", "d_k", "d_q", "d_hidden", "d_ff", "d_embedding", "h", "h·d_k"}
 TOKENS = {"n", "m"}
-NOT_ZERO = {"projections", "effective_keys"}  # Q of the queries; one key is e⁰
+NOT_ZERO = {"projections", "effective_keys", "step"}  # Q of the queries; one key is e⁰; the cache stays
 
 
 def kinds(example):

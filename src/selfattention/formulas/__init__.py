@@ -1,6 +1,7 @@
 """One function per labelled equation of the book, in reading order; NumPy, any leading shape."""
 
 from selfattention.formulas.context import weighted_sum
+from selfattention.formulas.decoding import cache_bytes, rms_norm, silu, step, swiglu
 from selfattention.formulas.formula import attention, self_attention
 from selfattention.formulas.gradients import (
     attention_backward,
@@ -76,6 +77,7 @@ __all__ = [
     "attention_backward",
     "attention_flops",
     "bilinear_scores",
+    "cache_bytes",
     "central_difference",
     "compulsory_traffic",
     "concat_heads",
@@ -108,6 +110,7 @@ __all__ = [
     "product_backward",
     "projections",
     "query_derivative",
+    "rms_norm",
     "roofline",
     "rotary",
     "rotary_halves",
@@ -117,11 +120,14 @@ __all__ = [
     "score_variance",
     "self_attention",
     "self_attention_backward",
+    "silu",
     "sinusoids",
     "softmax",
     "softmax_backward",
     "softmax_jacobian",
     "split_heads",
+    "step",
+    "swiglu",
     "tile_backward",
     "tile_state",
     "tiled_traffic",

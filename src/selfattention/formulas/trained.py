@@ -55,17 +55,21 @@ def layer_norm(X: Tokens, g: Gain, b: Shift, *, epsilon: float = 1e-12) -> Token
     Raises ValueError or TypeError, naming the argument that does not fit.
     """
     centred = X - X.mean(-1, keepdims=True)
-    variance = _mean_square(centred) + epsilon
-    few_digits = (variance > 0) & (variance < np.finfo(X.dtype).tiny)
-    if few_digits.any():
-        raise OutOfRange(f"layer_norm divides by the root of {variance[few_digits][0]}")
-    return g * centred / variance**0.5 + b
+    return g * centred / _root(_mean_square(centred) + epsilon, "layer_norm") + b
 
 
 @checked
 def _mean_square(X: Tokens) -> MeanSquares:
     """σ² of centred rows. Checked by itself: infinite, it would make every row b, and that is finite."""
     return (X**2).mean(-1, keepdims=True)
+
+
+def _root(variance, formula):
+    """√variance, unless it is so small that it has lost its digits: then so would the answer."""
+    few_digits = (variance > 0) & (variance < np.finfo(variance.dtype).tiny)
+    if few_digits.any():
+        raise OutOfRange(f"{formula} divides by the root of {variance[few_digits][0]}")
+    return variance**0.5
 
 
 @checked
