@@ -54,15 +54,13 @@ const when = (j, step, prompt) => (j > step ? "later" : step < prompt || j === s
 
 function strip(role, tokens) {
   const cells = tokens.map(() => html("span"));
-  const names = { K: "keys", V: "values" };
-  const node = html("div", { class: "widget-cache", "data-role": role, "aria-hidden": "true", title: names[role] }, ...cells);
+  const node = html("div", { class: "widget-cache", "data-role": role, "aria-hidden": "true" }, ...cells);
   return { node, cells };
 }
 
 function fact(name) {
   const value = html("dd", { "data-name": name });
-  const node = html("div", {}, html("dt", {}, name), value);
-  return { node, tell: (text) => (value.textContent = text) };
+  return { node: html("div", {}, html("dt", {}, name), value), tell: (text) => (value.textContent = text) };
 }
 
 function inWords(token, step, prompt, row, layer, head) {
