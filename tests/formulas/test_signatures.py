@@ -501,7 +501,7 @@ def test_masks_and_positions_are_held_to_the_same():
 
 # The smallest sizes
 
-NEVER_EMPTY = {"d_model", "d_memory", "d_k", "d_q", "d_hidden", "d_ff", "d_embedding", "h", "h·d_k"}
+NEVER_EMPTY = {"d_model", "d_memory", "d_k", "d_q", "d_hidden", "d_ff", "d_embedding", "g", "h", "h·d_k"}
 TOKENS = {"n", "m"}
 NOT_ZERO = {"projections", "effective_keys", "step"}  # Q of the queries; one key is e⁰; the cache stays
 
@@ -587,10 +587,11 @@ def test_an_empty_batch(example, rng):
 def test_a_width_of_one_is_enough_and_none_is_refused(axis, rng):
     """Of every formula that has such an axis."""
     for example in having(axis):
+        groups = axes_of(example).get("g", 1) if axis == "h" else 1  # each with a head, at least
         least = (
             2
             if example.function.startswith("rotary")
-            else example.others.get("h", example.others.get("g", 1))
+            else example.others.get("h", example.others.get("g", groups))
         )
         one = resized(example, rng, **{axis: least})
         for output in outputs(example(one)):

@@ -84,9 +84,7 @@ def _grouped(Q, g):
     """(…, g, h / g, n, d): the heads that read the same keys stand side by side, and nothing is copied."""
     *batch, h, n, d = Q.shape
     if h % g:
-        raise ValueError(
-            f"Q has shape {Q.shape}, {h} heads; wanted a multiple of the {g} of K (…, g, n, d_k)"
-        )
+        raise ValueError(f"Q has {h} heads; wanted a multiple of the {g} of K (…, g, n, d_k)")
     return Q.reshape(*batch, g, h // g, n, d)
 
 
