@@ -12,6 +12,7 @@ EXTRAS = {
     "triton": "compiled",
     "matplotlib": "notebooks",
     "IPython": "notebooks",
+    "tokenizers": "language",
 }
 
 
