@@ -44,6 +44,28 @@ def test_prefix_by_hand():
     )
 
 
+def test_sinks_by_hand():
+    """The first key, and the last two."""
+    rule = masks.causal & (masks.window(2) | masks.sinks(1))
+    np.testing.assert_array_equal(seen(rule, 4, 4), [[1, 0, 0, 0], [1, 1, 0, 0], [1, 1, 1, 0], [1, 0, 1, 1]])
+
+
+@pytest.mark.parametrize("n", [1, 2, 5])
+def test_sinks_stay_the_first_keys_beside_a_cache(n):
+    """The last n of five queries, bottom-right: the window moves with them, and the sinks do not."""
+    rule = masks.causal & (masks.window(2) | masks.sinks(1))
+    np.testing.assert_array_equal(seen(masks.bottom_right(rule, n, 5), n, 5), seen(rule, 5, 5)[-n:])
+
+
+def test_sinks_are_seen_by_everybody_who_comes_later():
+    """And by nobody who stands before them, under `causal`; far out as well."""
+    rule = masks.causal & (masks.window(9) | masks.sinks(4))
+    for first in 0, 13, 1000, FAR - 1:
+        np.testing.assert_array_equal(
+            rule(np.array(first), np.arange(-1, 5)), np.arange(-1, 5) < min(first + 1, 4)
+        )
+
+
 def test_padding_has_one_length_per_member_of_the_batch():
     rule = masks.padding([2, 0])
     np.testing.assert_array_equal(seen(rule, 1, 3), [[[[1, 1, 0]]], [[[0, 0, 0]]]])
@@ -65,6 +87,8 @@ def test_algebra_by_hand():
     [
         (masks.window(1), [[1, 0, 0], [0, 1, 0], [0, 0, 1]]),
         (masks.prefix(0), [[0, 0, 0]] * 3),
+        (masks.sinks(0), [[0, 0, 0]] * 3),
+        (masks.sinks(1), [[1, 0, 0]] * 3),
         (masks.prefix(1), [[1, 0, 0]] * 3),
         (masks.documents([7]), [[1, 0, 0], [0, 0, 0], [0, 0, 0]]),
         (masks.padding([0]), [[[[0, 0, 0]] * 3]]),
@@ -155,6 +179,9 @@ leaves = st.one_of(
     ),
     st.one_of(as_integers(0, 14), st.just(2**70)).map(
         lambda p: (masks.prefix(p), lambda b, h, i, j: j < int(p))
+    ),
+    st.one_of(as_integers(0, 14), st.just(2**70)).map(
+        lambda k: (masks.sinks(k), lambda b, h, i, j: j < int(k))
     ),
     as_arrays(0, 14, min_size=3, max_size=3).map(
         lambda lengths: (masks.padding(lengths), lambda b, h, i, j: j < int(lengths[b]))
@@ -295,6 +322,22 @@ def test_who_writes_into_an_answer_changes_no_rule(pair, rows, columns):
         (masks.causal | masks.prefix(4), range(0, 4), range(3, 6), Says.SOMEBODY),
         (masks.causal | masks.prefix(2), range(0, 4), range(3, 6), Says.SOMEBODY),
         (masks.prefix(2) | masks.causal, range(0, 4), range(3, 6), Says.SOMEBODY),
+        (masks.sinks(4), range(0, 4), range(0, 4), Says.EVERYBODY),
+        (masks.sinks(4), range(0, 4), range(3, 5), Says.SOMEBODY),
+        (masks.sinks(4), range(0, 4), range(4, 5), Says.NOBODY),
+        *(
+            (masks.causal & (masks.window(4) | masks.sinks(2)), rows, columns, says)
+            for rows, columns, says in [
+                (range(20, 24), range(0, 2), Says.EVERYBODY),
+                (range(20, 24), range(0, 3), Says.SOMEBODY),
+                (range(20, 24), range(2, 17), Says.NOBODY),
+                (range(20, 24), range(2, 18), Says.SOMEBODY),
+                (range(20, 22), range(18, 21), Says.EVERYBODY),
+                (range(20, 24), range(24, 30), Says.NOBODY),
+            ]
+        ),
+        (masks.bottom_right(masks.causal & masks.sinks(2), 4, 8), range(0, 2), range(0, 2), Says.EVERYBODY),
+        (masks.bottom_right(masks.causal & masks.sinks(2), 4, 8), range(0, 2), range(2, 8), Says.NOBODY),
         (masks.bottom_right(masks.causal, 4, 8), range(0, 2), range(0, 5), Says.EVERYBODY),
         (masks.bottom_right(masks.causal, 4, 8), range(0, 2), range(6, 8), Says.NOBODY),
         (Knights(), range(0, 2), range(6, 8), Says.SOMEBODY),
@@ -316,6 +359,7 @@ def test_integers_larger_than_int64():
     for huge in (2**62, 2**63 - 1, 2**63, 2**70, 10**400):
         assert seen(masks.window(huge), 3, 4).all()
         assert seen(masks.prefix(huge), 3, 4).all()
+        assert seen(masks.sinks(huge), 3, 4).all()
         assert seen(masks.padding([huge, 1]), 1, 2).tolist() == [[[[1, 1]]], [[[1, 0]]]]
         assert not seen(Band(huge, np.inf), 3, 4).any()
         assert seen(Band(-huge, huge), 3, 4).all()
@@ -537,7 +581,13 @@ def test_who_refills_an_array_changes_no_rule(make, array, later, kind):
 
 @pytest.mark.parametrize(
     "array",
-    [masks.padding([1]).lengths, masks.prefix(1).lengths, masks.documents([1]).ids, Table([[True]]).allowed],
+    [
+        masks.padding([1]).lengths,
+        masks.sinks(1).lengths,
+        masks.prefix(1).lengths,
+        masks.documents([1]).ids,
+        Table([[True]]).allowed,
+    ],
 )
 def test_what_a_rule_keeps_is_frozen(array):
     with pytest.raises(ValueError, match="read-only"):
@@ -583,6 +633,7 @@ def test_a_table_of_booleans_is_taken_as_it_comes():
     [
         *((lambda w=w: masks.window(w), "w") for w in (0, -1, 1.0, True, np.True_, "3", None, [3])),
         *((lambda p=p: masks.prefix(p), "p") for p in (-1, 1.0, True, np.int8(-1), None)),
+        *((lambda k=k: masks.sinks(k), "k") for k in (-1, 1.0, True, np.int8(-1), None, [1])),
         *(
             (lambda x=x: masks.padding(x), "lengths")
             for x in ([1.5], [-1], [True], 3, [[3]], None, [None], ["3"])
@@ -647,6 +698,8 @@ def test_a_rule_knows_its_ends(rule, ends):
         (Band(-2, 3), "Band(-2, 3)"),
         (Band(1, -1), "Band(1, -1)"),
         (masks.prefix(np.uint8(0)), "prefix(0)"),
+        (masks.sinks(np.uint8(4)), "sinks(4)"),
+        (masks.causal & (masks.window(3) | masks.sinks(2)), "causal & (window(3) | sinks(2))"),
         (masks.padding([3, 5]), "padding([3, 5])"),
         (masks.padding([]), "padding([])"),
         (masks.documents(np.array([7, 7, 9], np.int8)), "documents([7, 7, 9])"),
@@ -679,6 +732,7 @@ def test_rules_are_equal_and_hashed_as_their_parts_are():
 ONE_OF_EACH = [
     masks.causal,
     masks.prefix(1),
+    masks.sinks(1),
     masks.documents([1]),
     Table([[True]]),
     ~masks.causal,

@@ -73,13 +73,14 @@ def sample(n, m):
         "longer than int64": masks.window(2**70) & masks.prefix(2**70) & masks.causal,
         "lengths of zero": masks.padding([0, m]) | masks.prefix(0),
         "window of one": masks.window(1) | masks.prefix(1),
+        "window and sinks": masks.bottom_right(masks.causal & (masks.window(50) | masks.sinks(4)), n, m),
         "moved twice": masks.bottom_right(masks.bottom_right(masks.causal & masks.window(99), n, m), m, n),
     }
 
 
 SIZES = [(300, 530), (300, 140)]  # more than a tile in each direction, ragged; and n > 2 m
 SAMPLE = [(size, name) for size in SIZES for name in sample(*size)]
-FOR_AN_INTERPRETER = ["documents, bottom-right", "table and padding", "own, per head"]
+FOR_AN_INTERPRETER = ["documents, bottom-right", "table and padding", "own, per head", "window and sinks"]
 SAMPLE += [((150, 70), name) for name in FOR_AN_INTERPRETER]
 
 

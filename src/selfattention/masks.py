@@ -294,6 +294,13 @@ class Lengths(Rule):
         return f"padding({_short(self.lengths[:, 0])})" if self.lengths.ndim else f"prefix({self.lengths})"
 
 
+class Sinks(Lengths):
+    """j < k: `Lengths`, by the name under which the first keys stay when a window moves on."""
+
+    def __repr__(self):
+        return f"sinks({self.lengths})"
+
+
 class _Known(Rule):
     """A rule that knows so many queries and so many keys, `ends`; elsewhere nobody may see.
 
@@ -404,6 +411,15 @@ def prefix(p: int) -> Rule:
     """j < p: the first p keys. `causal | prefix(p)` is the mask of a prefix language model."""
     p = _whole("p", p, 0, "a non-negative integer")
     return Lengths(_frozen(np.array(min(p, FAR))))
+
+
+def sinks(k: int) -> Rule:
+    """j < k: the first k keys stay in sight. `causal & (window(w) | sinks(k))` sees them and the last w.
+
+    The pairs of `prefix(k)`, by the name of another use; `bottom_right` moves queries, and no sinks.
+    """
+    k = _whole("k", k, 0, "a non-negative integer")
+    return Sinks(_frozen(np.array(min(k, FAR))))
 
 
 def padding(lengths: ArrayLike) -> Rule:

@@ -313,6 +313,12 @@ def position(name, value):
     return _integer(name, value, -_FARTHEST, wanted, _FARTHEST)
 
 
+def between(lowest, highest):
+    """The rule for an integer that has two ends."""
+    wanted = f"an integer from {lowest} to {highest}"
+    return lambda name, value: _integer(name, value, lowest, wanted, highest)
+
+
 def _integer(name, value, smallest, wanted, largest=math.inf):
     if isinstance(value, bool) or not isinstance(value, Integral) or not smallest <= int(value) <= largest:
         raise ValueError(f"{name} is {value!r}; wanted {wanted}")

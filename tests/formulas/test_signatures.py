@@ -50,6 +50,7 @@ MEASURES = {
     "roofline": ["intensity", "flops_per_second", "bytes_per_second"],
     "rotary": ["base"],
     "rotary_halves": ["base"],
+    "rotary_step": ["base"],
     "rotation": ["base"],
     "score_variance": ["query_variance", "key_variance"],
     "sinusoids": ["base"],
@@ -132,7 +133,14 @@ def test_integers_of_numpy_are_integers(name):
         assert_same(ours, expected)
 
 
-COUNTS = ["attention_flops", "cache_bytes", "compulsory_traffic", "direct_traffic", "tiled_traffic"]
+COUNTS = [
+    "attention_flops",
+    "cache_bytes",
+    "compulsory_traffic",
+    "direct_traffic",
+    "latent_cache_bytes",
+    "tiled_traffic",
+]
 COUNTS += ["multi_head_parameters", "transformer_parameters"]
 
 
@@ -503,7 +511,12 @@ def test_masks_and_positions_are_held_to_the_same():
 
 NEVER_EMPTY = {"d_model", "d_memory", "d_k", "d_q", "d_hidden", "d_ff", "d_embedding", "g", "h", "h·d_k"}
 TOKENS = {"n", "m"}
-NOT_ZERO = {"projections", "effective_keys", "step"}  # Q of the queries; one key is e⁰; the cache stays
+NOT_ZERO = {
+    "projections",
+    "effective_keys",
+    "step",
+    "rotary_step",
+}  # Q of the queries; one key is e⁰; the cache stays
 
 
 def kinds(example):

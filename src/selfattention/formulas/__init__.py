@@ -1,7 +1,19 @@
 """One function per labelled equation of the book, in reading order; NumPy, any leading shape."""
 
 from selfattention.formulas.context import weighted_sum
-from selfattention.formulas.decoding import cache_bytes, rms_norm, silu, step, swiglu
+from selfattention.formulas.decoding import (
+    cache_bytes,
+    decode_intensity,
+    latent_cache_bytes,
+    quantised,
+    restored,
+    rms_norm,
+    rotary_step,
+    silu,
+    step,
+    swiglu,
+    with_sink,
+)
 from selfattention.formulas.formula import attention, self_attention
 from selfattention.formulas.gradients import (
     attention_backward,
@@ -82,6 +94,7 @@ __all__ = [
     "compulsory_traffic",
     "concat_heads",
     "cosine_scores",
+    "decode_intensity",
     "direct_traffic",
     "dot_scores",
     "effective_keys",
@@ -96,6 +109,7 @@ __all__ = [
     "greedy_suite",
     "group_sum",
     "head_for_weights",
+    "latent_cache_bytes",
     "layer_norm",
     "leave_one_out",
     "log_sum_exp",
@@ -109,11 +123,14 @@ __all__ = [
     "output_projection",
     "product_backward",
     "projections",
+    "quantised",
     "query_derivative",
+    "restored",
     "rms_norm",
     "roofline",
     "rotary",
     "rotary_halves",
+    "rotary_step",
     "rotation",
     "rows_that_fit",
     "scaled_scores",
@@ -135,4 +152,5 @@ __all__ = [
     "transformer_parameters",
     "weighted_covariance",
     "weighted_sum",
+    "with_sink",
 ]
