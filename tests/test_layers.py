@@ -65,6 +65,7 @@ ALLOWED = {
         "selfattention.formulas",
         "selfattention.implementations",
         "selfattention.masks",
+        "selfattention.signatures",
     },
     "trained/tokenizer.py": {"tokenizers"},
     "trained/gguf.py": {"numpy"},

@@ -740,3 +740,18 @@ def test_every_sentence_about_a_shape_is_of_the_shape_that_came(rng):
 def test_no_cast_is_advised_that_loses_half(dtype):
     with pytest.raises(TypeError, match=r"^S has dtype .*; wanted floats$"):
         softmax(np.zeros((1, 2), dtype))
+
+
+def test_unchecked_formulas_give_the_same_and_ask_nothing(rng):
+    """For as long as the block lasts, in its own thread, and also if it ends by an error."""
+    X, g = rng.normal(size=(5, 7)), rng.normal(size=7)
+    bad = np.full((2, 2), np.nan)
+    with unchecked():
+        np.testing.assert_array_equal(formulas.rms_norm(X, g), formulas.rms_norm.__wrapped__(X, g))
+        assert np.isnan(formulas.softmax(bad)).all()
+        with ThreadPoolExecutor(1) as pool, pytest.raises(ValueError, match="S holds nan"):
+            pool.submit(formulas.softmax, bad).result()
+    with pytest.raises(ZeroDivisionError), unchecked():
+        raise ZeroDivisionError
+    with pytest.raises(ValueError, match="S holds nan"):
+        formulas.softmax(bad)

@@ -9,21 +9,19 @@ would read every weight for every token; what comes from outside is checked at t
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from inspect import unwrap
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from selfattention import formulas, masks
+from selfattention import masks
+from selfattention.formulas import concat_heads, log_sum_exp, rms_norm, rotary, softmax, split_heads, swiglu
 from selfattention.implementations import IMPLEMENTATIONS, numpy_direct
 from selfattention.implementations.contract import Attention
 from selfattention.masks import Rule
+from selfattention.signatures import unchecked
 from selfattention.trained.cache import Cache, Rows, Store
 from selfattention.trained.tokenizer import Tokenizer
-
-rms_norm, swiglu, rotary = map(unwrap, (formulas.rms_norm, formulas.swiglu, formulas.rotary))
-split_heads, concat_heads = map(unwrap, (formulas.split_heads, formulas.concat_heads))
 
 MATRICES = "W_QKV", "W_O", "W_gate", "W_up", "W_down"
 
@@ -102,15 +100,17 @@ class LanguageModel:
         cache.reserve(n)
         positions, mask = cache.positions(n), cache.mask(rule, n)
         X = self.T[known.ravel()]  # the texts one below the other: one product for all of them
-        for layer, W in enumerate(self.layers):
-            N = rms_norm(X, W["g_1"], epsilon=self.epsilon)
-            Q, K, V = self._heads((N @ W["W_QKV"]).reshape(*batch, n, -1), positions)
-            O, _ = attention(Q, *cache.extended(layer, K, V), mask=mask)
-            X = X + concat_heads(O).reshape(len(X), -1) @ W["W_O"]
-            N = rms_norm(X, W["g_2"], epsilon=self.epsilon)
-            X = X + swiglu(N, W["W_gate"], W["W_up"], W["W_down"])
-        cache.took(n)  # only now: whoever stops before has the cache as it was
-        return rms_norm(X, self.g_N, epsilon=self.epsilon).reshape(*known.shape, -1)
+        with unchecked():
+            for layer, W in enumerate(self.layers):
+                N = rms_norm(X, W["g_1"], epsilon=self.epsilon)
+                Q, K, V = self._heads((N @ W["W_QKV"]).reshape(*batch, n, -1), positions)
+                O, _ = attention(Q, *cache.extended(layer, K, V), mask=mask)
+                X = X + concat_heads(O).reshape(len(X), -1) @ W["W_O"]
+                N = rms_norm(X, W["g_2"], epsilon=self.epsilon)
+                X = X + swiglu(N, W["W_gate"], W["W_up"], W["W_down"])
+            X = rms_norm(X, self.g_N, epsilon=self.epsilon).reshape(*known.shape, -1)
+        cache.took(n)  # only now: whoever is stopped before has the cache as it was
+        return X
 
     def _heads(self, wide, positions):
         """Q (…, h, n, d), K and V (…, g, n, d) of what lies side by side, Q and K turned."""
@@ -211,13 +211,13 @@ def chosen(S: np.ndarray, temperature: float = 0.0, rng: np.random.Generator | N
         return int(S.argmax())
     if rng is None:
         raise ValueError("rng is None; wanted np.random.default_rng(seed) to draw from")
-    return int(rng.choice(len(S), p=formulas.softmax(S.astype(np.float64) / temperature)))
+    return int(rng.choice(len(S), p=softmax(S.astype(np.float64) / temperature)))
 
 
 def perplexity(S: np.ndarray, tokens: ArrayLike) -> float:
     """exp of the mean −ln p(token),  p = softmax(S): row i of S (n, vocabulary) is asked for token i."""
     S = np.asarray(S, dtype=np.float64)
-    surprise = formulas.log_sum_exp(S) - S[np.arange(len(S)), np.asarray(tokens)]
+    surprise = log_sum_exp(S) - S[np.arange(len(S)), np.asarray(tokens)]
     return float(np.exp(surprise.mean()))
 
 
