@@ -67,6 +67,13 @@ ALLOWED = {
         "selfattention.masks",
         "selfattention.signatures",
     },
+    "chat.py": {
+        "numpy",
+        "selfattention.implementations",
+        "selfattention.masks",
+        "selfattention.printed",
+        "selfattention.trained",
+    },
     "trained/tokenizer.py": {"tokenizers"},
     "trained/gguf.py": {"numpy"},
     "trained/download.py": set(),

@@ -9,7 +9,8 @@ Without a question it asks for one, and for the next; an empty line ends it. `--
 
 import argparse
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,8 +18,9 @@ import numpy as np
 from selfattention import masks
 from selfattention.implementations import IMPLEMENTATIONS
 from selfattention.masks import Rule
+from selfattention.printed import printed
 from selfattention.trained import smollm2
-from selfattention.trained.cache import QuantisedRows, Rows
+from selfattention.trained.cache import QuantisedRows
 from selfattention.trained.language_model import LanguageModel, attention_of
 
 CACHES = ("float32", "float16", "int8", "int4")
@@ -28,27 +30,42 @@ def main(arguments: list[str] | None = None) -> int:
     """Answer the question on the command line, or one after the other; 1 where that is not possible."""
     asked = arguments_of(arguments)
     try:
-        talk = Talk(smollm2.load(), asked)
-        for question in [asked.question] if asked.question else questions():
-            for piece in talk.answer(question):
-                print(piece, end="", flush=True)
-            print()
+        talk = Talk(smollm2.load, asked)
+        return max(
+            [show(talk, question) for question in ([asked.question] if asked.question else questions())],
+            default=0,
+        )
     except (OSError, ValueError, ModuleNotFoundError) as error:
         print(error, file=sys.stderr)
         return 1
+
+
+def show(talk: "Talk", question: str) -> int:
+    """Print the answer as it comes; 1 where there is none. Ctrl-C ends an answer, not the talk."""
+    try:
+        for piece in talk.answer(question):
+            print(printed(piece), end="", flush=True)
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
-        print()
+        pass
+    print()
     return 0
 
 
 def arguments_of(arguments: list[str] | None) -> argparse.Namespace:
     """What was asked for; what cannot be is refused here, before anything is loaded."""
-    parser = argparse.ArgumentParser(prog="python -m selfattention.chat", description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m selfattention.chat", description=__doc__.partition("\n")[0]
+    )
     parser.add_argument("question", nargs="?", help="what to answer; without it, questions are asked for")
     parser.add_argument("--raw", action="store_true", help="go on with the text itself, as no question")
     parser.add_argument("--implementation", choices=IMPLEMENTATIONS, default="numpy_direct")
     parser.add_argument("--window", type=whole(1), metavar="W", help="see the last W tokens only")
-    parser.add_argument("--sinks", type=whole(0), default=0, metavar="K", help="and the first K, with --window")
+    parser.add_argument(
+        "--sinks", type=whole(0), default=0, metavar="K", help="and the first K, with --window"
+    )
     parser.add_argument("--cache", choices=CACHES, default="float32", help="how keys and values are kept")
     parser.add_argument("--tokens", type=whole(1), default=200, metavar="N", help="at most, in an answer")
     parser.add_argument("--temperature", type=float, default=0.0, metavar="T", help="0: the likeliest token")
@@ -79,7 +96,8 @@ def questions() -> Iterator[str]:
     while True:
         try:
             line = input("> ")
-        except EOFError:
+        except (EOFError, KeyboardInterrupt):
+            print()
             return
         if not line.strip():
             return
@@ -97,31 +115,37 @@ def rule_of(window: int | None, sinks: int) -> Rule:
 class Talk:
     """Questions and answers in one cache: what was said once is not computed again."""
 
-    def __init__(self, model: LanguageModel, asked: argparse.Namespace):
-        self.model, self.asked = model, asked
+    def __init__(self, load: Callable[[], LanguageModel], asked: argparse.Namespace):
+        self.asked = asked
         self.rule = rule_of(asked.window, asked.sinks)
-        self.attention = attention_of(asked.implementation)
+        self.attention = attention_of(asked.implementation)  # before anything is loaded: it may not run here
         self.rng = np.random.default_rng(asked.seed)
-        self.cache = model.cache(**kept(asked.cache))
+        self.model = load()
+        self.cache = self.model.cache(**kept(asked.cache))
         self.said: list[int] = []  # every token so far, those that the cache has not taken yet included
 
     def answer(self, question: str) -> Iterator[str]:
-        """The answer's text, piece by piece, as its tokens come."""
-        text = question if self.asked.raw else self.model.chat(question, again=bool(self.said))
-        self.said += self.model.tokens(text)
-        return pieces(self.model, self._tokens())
+        """The answer's text, piece by piece, as its tokens come.
+
+        Raises ValueError where the model has no positions left; what was said before stays said.
+        """
+        before = len(self.said)
+        self.said += self.model.tokens(
+            question if self.asked.raw else self.model.chat(question, again=before > 0)
+        )
+        try:
+            yield from pieces(self.model, self._tokens())
+        except ValueError:
+            del self.said[max(before, self.cache.taken) :]
+            raise
+        if self.asked.window:
+            self.cache.forget(self.rule)
 
     def _tokens(self):
         new = self.said[self.cache.taken :]
-        for token in self.model.generate(
-            new,
-            self.asked.tokens,
-            cache=self.cache,
-            rule=self.rule,
-            attention=self.attention,
-            temperature=self.asked.temperature,
-            rng=self.rng,
-        ):
+        how = {"cache": self.cache, "rule": self.rule, "attention": self.attention}
+        draws = {"temperature": self.asked.temperature, "rng": self.rng}
+        for token in self.model.generate(new, self.asked.tokens, **how, **draws):
             self.said.append(token)
             yield token
 
@@ -129,8 +153,8 @@ class Talk:
 def kept(name: str) -> dict[str, Any]:
     """How `--cache` wants keys and values kept, as `LanguageModel.cache` takes it."""
     if name.startswith("int"):
-        return {"rows": QuantisedRows.of_bits(int(name[3:]))}
-    return {"dtype": name, "rows": Rows}
+        return {"rows": partial(QuantisedRows, bits=int(name[3:]))}
+    return {"dtype": name}
 
 
 def pieces(model: LanguageModel, tokens: Iterable[int]) -> Iterator[str]:

@@ -3,6 +3,7 @@ overflow in silence, arrays of other kinds taken rightly or refused, and the sma
 
 import inspect
 import re
+from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 
 import numpy as np
@@ -35,6 +36,7 @@ from selfattention.formulas import (
     tile_state,
     weighted_sum,
 )
+from selfattention.signatures import unchecked
 
 SIZES = [(name, argument) for name, smallest in SMALLEST.items() for argument in smallest]
 EVERY_INTEGER = [np.int8, np.uint8, np.int16, np.int32, np.uint32, np.int64, np.uint64]

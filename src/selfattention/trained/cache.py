@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from selfattention import masks
+from selfattention.formulas import quantised, restored
 from selfattention.masks import Rule
 
 
@@ -23,7 +24,7 @@ class Store(Protocol):
     def nbytes(self) -> int: ...
     def write(self, layer: int, start: int, X: np.ndarray) -> None: ...
     def read(self, layer: int, count: int, dtype: np.dtype) -> np.ndarray: ...
-    def grow(self, capacity: int) -> None: ...
+    def reserve(self, count: int) -> None: ...
     def keep(self, rows: np.ndarray) -> None: ...
 
 
@@ -51,15 +52,72 @@ class Rows:
         """The first `count` rows, without a copy where the dtype is theirs."""
         return self.array[layer, ..., :count, :].astype(dtype, copy=False)
 
-    def grow(self, capacity: int) -> None:
-        """Room for so many rows; what is there stays."""
-        wide = np.zeros((*self.array.shape[:-2], capacity, self.array.shape[-1]), self.array.dtype)
-        wide[..., : self.capacity, :] = self.array
+    def reserve(self, count: int) -> None:
+        """Room for so many rows: where there is too little, twice as much as before, or more."""
+        if count <= self.capacity:
+            return
+        *axes, capacity, d = self.array.shape
+        wide = np.zeros((*axes, max(count, 2 * capacity), d), self.array.dtype)
+        wide[..., :capacity, :] = self.array
         self.array = wide
 
     def keep(self, rows: np.ndarray) -> None:
         """Move the rows of these numbers, which ascend, to the front."""
         self.array[..., : len(rows), :] = self.array[..., rows, :]
+
+
+class QuantisedRows:
+    """Rows as whole numbers of 8 or 4 bits, each row with a step of its own; two of 4 bits share a byte."""
+
+    def __init__(
+        self,
+        layers: int,
+        batch: tuple[int, ...],
+        g: int,
+        capacity: int,
+        d: int,
+        dtype: DTypeLike = np.float32,
+        *,
+        bits: int = 8,
+    ):
+        if bits not in (4, 8):
+            raise ValueError(f"bits is {bits}; wanted 4 or 8")
+        self.bits = bits
+        self.codes = Rows(layers, batch, g, capacity, d * bits // 8, np.int8)
+        self.steps = Rows(layers, batch, g, capacity, 1, dtype)
+
+    @property
+    def capacity(self) -> int:
+        """How many rows have room."""
+        return self.codes.capacity
+
+    @property
+    def nbytes(self) -> int:
+        """What is allocated, in bytes."""
+        return self.codes.nbytes + self.steps.nbytes
+
+    def write(self, layer: int, start: int, X: np.ndarray) -> None:
+        """Put X (…, g, n, d), rounded, into the rows from `start` on."""
+        q, step = quantised(X, self.bits)
+        self.codes.write(layer, start, q if self.bits == 8 else q[..., 0::2] & 15 | q[..., 1::2] << 4)
+        self.steps.write(layer, start, step[..., None])
+
+    def read(self, layer: int, count: int, dtype: np.dtype) -> np.ndarray:
+        """The first `count` rows, as near as their numbers tell."""
+        q, step = self.codes.read(layer, count, np.dtype(np.int8)), self.steps.read(layer, count, dtype)
+        if self.bits == 4:
+            q = np.stack([q << 4 >> 4, q >> 4], axis=-1).reshape(*q.shape[:-1], -1)  # with their signs
+        return restored(q, step[..., 0])
+
+    def reserve(self, count: int) -> None:
+        """Room for so many rows."""
+        self.codes.reserve(count)
+        self.steps.reserve(count)
+
+    def keep(self, rows: np.ndarray) -> None:
+        """Move the rows of these numbers, which ascend, to the front."""
+        self.codes.keep(rows)
+        self.steps.keep(rows)
 
 
 class PagedRows:
@@ -78,7 +136,7 @@ class PagedRows:
         self.size, self.shape, self.dtype = size, (layers, *batch, g, size, d), dtype
         self.blocks: list[np.ndarray] = []
         self.table: list[int] = []
-        self.grow(capacity)
+        self.reserve(capacity)
 
     @property
     def capacity(self) -> int:
@@ -101,9 +159,9 @@ class PagedRows:
         parts = [self.blocks[number][layer] for number in self.table[: -(-count // self.size)]]
         return np.concatenate(parts, axis=-2)[..., :count, :].astype(dtype, copy=False)
 
-    def grow(self, capacity: int) -> None:
-        """More blocks, none of the old ones moved. The newest lies first: order is the table's business."""
-        while self.capacity < capacity:
+    def reserve(self, count: int) -> None:
+        """As many blocks as that takes, no old one moved. Each lies before the last: the table knows."""
+        while self.capacity < count:
             self.blocks.insert(0, np.zeros(self.shape, self.dtype))
             self.table = [number + 1 for number in self.table] + [0]
 
@@ -162,15 +220,14 @@ class Cache:
         return rule(queries[:, None], np.concatenate([self.places, queries]))
 
     def reserve(self, n: int) -> None:
-        """Room for n more tokens, at least twice as much as before where it was too little.
+        """Room for n more tokens.
 
         Raises ValueError, and changes nothing, where that is more than the model has positions.
         """
         if self.taken + n > self.most:
             raise ValueError(f"tokens brings {n} after {self.taken}; wanted at most {self.most} in all")
         for store in (self.K, self.V):
-            if self.held + n > store.capacity:
-                store.grow(max(self.held + n, min(2 * store.capacity, self.most)))
+            store.reserve(self.held + n)
 
     def extended(self, layer: int, K: np.ndarray, V: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """All keys and values of a layer, K and V (…, g, n, d) of new tokens behind the earlier ones."""
