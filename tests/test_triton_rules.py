@@ -29,13 +29,28 @@ def visible(rule, b, h, n, m):
 
 
 def assert_sound(seen, ranges, block, size):
-    """`seen` (blocks, h, askers, others): nobody outside of begin … end, everybody in full … full_end."""
-    for asked, (begin, full, full_end, end) in zip(seen, ranges, strict=True):
+    """`seen` (blocks, h, askers, others): nobody outside of begin … end or in the gap, everybody in full …"""
+    for asked, (begin, full, full_end, end, gap, gap_end) in zip(seen, ranges, strict=True):
         assert 0 <= begin <= full <= full_end <= end <= size
-        assert begin % block == full % block == full_end % block == 0
+        assert begin <= gap <= gap_end <= end
+        assert not {begin % block, full % block, full_end % block, gap % block, gap_end % block} - {0}
         assert not asked[..., :begin].any()
         assert not asked[..., end:].any()
         assert asked[..., full:full_end].all()
+        assert not asked[..., gap:gap_end].any()
+        walked = edge(begin, full, full_end, end, gap, gap_end, block)
+        there = [j for j in range(begin, end, block) if not (full <= j < full_end or gap <= j < gap_end)]
+        assert walked == there
+
+
+def edge(begin, full, full_end, end, gap, gap_end, block):
+    """The blocks that a kernel visits beside the full ones: its own walk, spelt out here."""
+    places = []
+    for t in range(begin, end - (full_end - full) - (gap_end - gap), block):
+        earlier = full_end - full if full < gap else 0
+        leapt = t if t < gap - earlier else t + gap_end - gap
+        places.append(leapt if leapt < full else leapt + full_end - full)
+    return places
 
 
 @settings(max_examples=200)
@@ -43,8 +58,8 @@ def assert_sound(seen, ranges, block, size):
 def test_ranges_leave_nobody_out_and_promise_nothing_false(rule, n, m, rows, columns):
     seen = visible(rule, 3, 2, n, m)
     tree, operands = lowered(rule, 3, 2, n, m)
-    by_keys = np.broadcast_to(key_blocks(tree, operands, n, m, rows, columns), (3, -(-n // rows), 4))
-    by_queries = np.broadcast_to(query_blocks(tree, operands, n, m, rows, columns), (3, -(-m // columns), 4))
+    by_keys = np.broadcast_to(key_blocks(tree, operands, n, m, rows, columns), (3, -(-n // rows), 6))
+    by_queries = np.broadcast_to(query_blocks(tree, operands, n, m, rows, columns), (3, -(-m // columns), 6))
     for b in range(3):
         cut = [seen[b, :, i : i + rows] for i in range(0, n, rows)]
         assert_sound(cut, by_keys[b], columns, m)
@@ -61,6 +76,11 @@ EASY = {  # a rule, and for four blocks of four queries: keys visited, and keys 
     "prefix": (masks.causal | masks.prefix(5), [(5, 1), (8, 4), (12, 4), (16, 4)]),
     "documents": (masks.documents(np.arange(16) // 6), [(6, 0), (12, 12), (6, 0), (4, 0)]),
     "two keys more": (masks.bottom_right(masks.causal, 16, 18), [(6, 4), (10, 4), (14, 4), (16, 2)]),
+    "window and sink": (
+        masks.causal & (masks.window(4) | masks.sinks(1)),
+        [(4, 4), (8, 8), (10, 10), (10, 10)],
+    ),
+    "not the middle": (~masks.Band(3, 12), [(16, 2), (14, 4), (10, 4), (10, 8)]),
 }
 
 
@@ -69,15 +89,15 @@ def test_ranges_are_narrow_where_that_is_easy(name):
     """Visiting everything would be sound, and useless."""
     rule, wanted = EASY[name]
     tree, operands = lowered(rule, 1, 1, 16, 16)
-    begin, full, full_end, end = key_blocks(tree, operands, 16, 16, 4, 2)[0].T
-    visited = end - begin
+    begin, full, full_end, end, gap, gap_end = key_blocks(tree, operands, 16, 16, 4, 2)[0].T
+    visited = end - begin - (gap_end - gap)
     np.testing.assert_array_equal(np.stack([visited, visited - (full_end - full)], axis=1), wanted)
 
 
 def test_padding_has_ranges_for_each_member_of_the_batch():
     tree, operands = lowered(masks.padding([3, 16, 0]), 3, 1, 4, 16)
     ranges = key_blocks(tree, operands, 4, 16, 4, 2)
-    np.testing.assert_array_equal(ranges, [[[0, 0, 2, 3]], [[0, 0, 16, 16]], [[0, 0, 0, 0]]])
+    np.testing.assert_array_equal(ranges, [[[0, 0, 2, 3, 0, 0]], [[0, 0, 16, 16, 0, 0]], [[0] * 6]])
 
 
 @triton.jit
@@ -141,6 +161,6 @@ def test_the_numbers_of_a_kernel_are_small(rule):
     tree, operands = lowered(rule, 2, 1, 4, 6)
     for operand in operands:
         assert np.max(np.abs(operand), initial=0) <= 6
-    ranges = np.broadcast_to(key_blocks(tree, operands, 4, 6, 1, 1), (2, 4, 4))
+    ranges = np.broadcast_to(key_blocks(tree, operands, 4, 6, 1, 1), (2, 4, 6))
     for b in range(2):
         assert_sound(visible(rule, 2, 1, 4, 6)[b].swapaxes(0, 1)[:, :, None], ranges[b], 1, 6)

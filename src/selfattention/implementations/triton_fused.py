@@ -45,6 +45,7 @@ class How(Tiles):
     """What a kernel is compiled for: beside its tiles, the rule, the dtype of sums, the widths of rows."""
 
     tree: Node
+    gaps: bool  # whether there are blocks to leap over, between those that are visited
     sums: tl.dtype
     d_k: int
     d_v: int
@@ -156,17 +157,16 @@ class _Call:
 
     def over_keys(self, kernel, tiles, *arrays):
         """Launch a kernel whose programs own blocks of queries."""
-        how = self._how(tiles)
-        blocks = key_blocks(self.tree, self.operands, self.n, self.m, how.rows, how.columns)
-        self._launch(kernel, how, blocks, self.h, *arrays)
+        self._launch(kernel, tiles, key_blocks, self.h, *arrays)
 
     def over_queries(self, kernel, tiles, *arrays):
         """Launch a kernel whose programs own blocks of keys."""
-        how = self._how(tiles)
-        blocks = query_blocks(self.tree, self.operands, self.n, self.m, how.rows, how.columns)
-        self._launch(kernel, how, blocks, self.g, *arrays)
+        self._launch(kernel, tiles, query_blocks, self.g, *arrays)
 
-    def _launch(self, kernel, how, blocks, heads, *arrays):
+    def _launch(self, kernel, tiles, ranges, heads, *arrays):
+        tiles = self._tiles(tiles)
+        blocks = ranges(self.tree, self.operands, self.n, self.m, tiles.rows, tiles.columns)
+        how = self._how(tiles, gaps=bool((blocks[..., 4] < blocks[..., 5]).any()))
         blocks = torch.from_numpy(blocks).to(self.Q.device).expand(self.b, -1, -1)
         operands = tuple(map(self._on_device, self.operands))
         grid = (self.b * heads * blocks.shape[1],)
@@ -177,15 +177,19 @@ class _Call:
                 num_warps=how.num_warps, num_stages=how.num_stages,
             )  # fmt: skip
 
-    def _how(self, tiles):
-        (d_k, w_k), (d_v, w_v) = ((d, _padded(d)) for d in (self.Q.shape[-1], self.d_v))
-        exact = self.Q.dtype in (torch.float32, torch.float64)
+    def _tiles(self, tiles):
+        """Those of this dtype and width, from one of the tables above."""
         tabled = self.bias is not None or any(np.ndim(operand) > 1 for operand in self.operands)
-        width = max(64, w_k, w_v)
-        kind = width if not tabled else "table" if width < 256 else "wide table"
-        tiles = EXACT[width] if exact else tiles[kind]
+        width = max(64, *map(_padded, (self.Q.shape[-1], self.d_v)))
+        if self.Q.dtype in (torch.float32, torch.float64):
+            return EXACT[width]
+        return tiles[width if not tabled else "table" if width < 256 else "wide table"]
+
+    def _how(self, tiles, gaps):
+        (d_k, w_k), (d_v, w_v) = ((d, _padded(d)) for d in (self.Q.shape[-1], self.d_v))
         sums = tl.float64 if self.sums == torch.float64 else tl.float32
-        return How(**vars(tiles), tree=self.tree, sums=sums, d_k=d_k, d_v=d_v, w_k=w_k, w_v=w_v)
+        widths = {"d_k": d_k, "d_v": d_v, "w_k": w_k, "w_v": w_v}
+        return How(**vars(tiles), tree=self.tree, gaps=gaps, sums=sums, **widths)
 
     def _on_device(self, operand):
         """A whole number as it is, lengths and documents as an array, a table with its strides."""
@@ -276,11 +280,24 @@ def _store(matrix, rows, end, tile, D: tl.constexpr, WIDTH: tl.constexpr):
 
 
 @triton.jit
-def _load_block(blocks, batch, block):
-    """Where to begin, where everybody sees everybody, from and to, and where to end."""
+def _load_block(blocks, batch, block, HOW: tl.constexpr):
+    """Where to begin, where everybody sees everybody, from and to, where to end, and the gap, from and to."""
     start, strides = blocks
     start += batch.to(tl.int64) * strides[0] + block.to(tl.int64) * strides[1]
-    return tl.load(start), tl.load(start + 1), tl.load(start + 2), tl.load(start + 3)
+    begin, full, full_end, end = tl.load(start), tl.load(start + 1), tl.load(start + 2), tl.load(start + 3)
+    if HOW.gaps:
+        return begin, full, full_end, end, tl.load(start + 4), tl.load(start + 5)
+    else:
+        return begin, full, full_end, end, end, end
+
+
+@triton.jit
+def _on_the_edge(t, full, full_end, gap, gap_end, HOW: tl.constexpr):
+    """Where the walk along the edge is after t: it leaps over the gap, and over what is full."""
+    if HOW.gaps:
+        earlier = tl.where(full < gap, full_end - full, 0)  # t has not been over these yet
+        t = tl.where(t < gap - earlier, t, t + gap_end - gap)
+    return tl.where(t < full, t, t + full_end - full)
 
 
 @triton.jit
@@ -332,11 +349,11 @@ def _forward_kernel(Q, K, V, O, L, bias, operands, blocks, scale, h, g, n, m, HO
 
     c, Z = tl.full([HOW.rows], float("-inf"), HOW.sums), tl.full([HOW.rows], 0.0, HOW.sums)
     o = tl.full([HOW.rows, HOW.w_v], 0.0, HOW.sums)
-    begin, full, full_end, end = _load_block(blocks, batch, block)
+    begin, full, full_end, end, gap, gap_end = _load_block(blocks, batch, block, HOW)
     for j in range(full, full_end, HOW.columns):
         c, Z, o = _merge(c, Z, o, q, i, j, keys, values, mask, HOW, False)
-    for t in range(begin, end - (full_end - full), HOW.columns):
-        j = tl.where(t < full, t, t + full_end - full)
+    for t in range(begin, end - (full_end - full) - (gap_end - gap), HOW.columns):
+        j = _on_the_edge(t, full, full_end, gap, gap_end, HOW)
         c, Z, o = _merge(c, Z, o, q, i, j, keys, values, mask, HOW, True)
 
     seen = tl.where(Z > 0, Z, 1)
@@ -371,15 +388,15 @@ def _states_kernel(Q, K, C, Z, bias, operands, blocks, scale, h, g, n, m, HOW: t
     q = _load(_head(Q, batch, head), i, n, HOW.d_k, HOW.w_k, True)
     keys = _head(K, batch, head // (h // g))
 
-    begin, _, _, end = _load_block(blocks, batch, block)
+    begin, _, _, end, gap, gap_end = _load_block(blocks, batch, block, HOW)
     c, sums = tl.full([HOW.rows], float("-inf"), HOW.sums), tl.full([HOW.rows], 0.0, HOW.sums)
-    for start in range(begin, end, HOW.columns):
-        j = start + tl.arange(0, HOW.columns)
+    for t in range(begin, end - (gap_end - gap), HOW.columns):
+        j = _on_the_edge(t, begin, begin, gap, gap_end, HOW) + tl.arange(0, HOW.columns)
         k = _load(keys, j, m, HOW.d_k, HOW.w_k, True)
         S, unit = _scores(q, k, i[:, None], j[None, :], mask, HOW, True)
         c = tl.maximum(c, tl.max(S, 1) * unit)
-    for start in range(begin, end, HOW.columns):
-        j = start + tl.arange(0, HOW.columns)
+    for t in range(begin, end - (gap_end - gap), HOW.columns):
+        j = _on_the_edge(t, begin, begin, gap, gap_end, HOW) + tl.arange(0, HOW.columns)
         k = _load(keys, j, m, HOW.d_k, HOW.w_k, True)
         S, unit = _scores(q, k, i[:, None], j[None, :], mask, HOW, True)
         sums += tl.sum(_weights(S, unit, c[:, None]), 1)
@@ -410,11 +427,11 @@ def _queries_kernel(
     tl.store(delta + row, d, mask=i < n)
 
     dq = tl.full([HOW.rows, HOW.w_k], 0.0, HOW.sums)
-    begin, full, full_end, end = _load_block(blocks, batch, block)
+    begin, full, full_end, end, gap, gap_end = _load_block(blocks, batch, block, HOW)
     for j in range(full, full_end, HOW.columns):
         dq = _add_to_queries(dq, q, do, l, d, i, j, keys, values, mask, HOW, False)
-    for t in range(begin, end - (full_end - full), HOW.columns):
-        j = tl.where(t < full, t, t + full_end - full)
+    for t in range(begin, end - (full_end - full) - (gap_end - gap), HOW.columns):
+        j = _on_the_edge(t, full, full_end, gap, gap_end, HOW)
         dq = _add_to_queries(dq, q, do, l, d, i, j, keys, values, mask, HOW, True)
     _store(_head(dQ, batch, head), i, n, dq * scale, HOW.d_k, HOW.w_k)
 
@@ -448,7 +465,7 @@ def _keys_kernel(dO, Q, K, V, L, delta, dK, dV, bias, operands, blocks, scale, h
 
     dk = tl.full([HOW.columns, HOW.w_k], 0.0, HOW.sums)
     dv = tl.full([HOW.columns, HOW.w_v], 0.0, HOW.sums)
-    begin, full, full_end, end = _load_block(blocks, batch, block)
+    begin, full, full_end, end, gap, gap_end = _load_block(blocks, batch, block, HOW)
     for member in range(h // g):
         head = group * (h // g) + member
         mask = bias, operands, scale, batch, head, n, m
@@ -456,8 +473,8 @@ def _keys_kernel(dO, Q, K, V, L, delta, dK, dV, bias, operands, blocks, scale, h
         row = (batch * h + head).to(tl.int64) * n
         for i in range(full, full_end, HOW.rows):
             dk, dv = _add_to_keys(dk, dv, k, v, i, j, queries, above, L + row, delta + row, mask, HOW, False)
-        for t in range(begin, end - (full_end - full), HOW.rows):
-            i = tl.where(t < full, t, t + full_end - full)
+        for t in range(begin, end - (full_end - full) - (gap_end - gap), HOW.rows):
+            i = _on_the_edge(t, full, full_end, gap, gap_end, HOW)
             dk, dv = _add_to_keys(dk, dv, k, v, i, j, queries, above, L + row, delta + row, mask, HOW, True)
     _store(_head(dK, batch, group), j, m, dk * scale, HOW.d_k, HOW.w_k)
     _store(_head(dV, batch, group), j, m, dv, HOW.d_v, HOW.w_v)

@@ -9,6 +9,7 @@ one becomes 1, or a multiple of 16, or ceases to be.
 
 from dataclasses import dataclass
 from functools import singledispatch
+from itertools import product
 
 import numpy as np
 
@@ -131,9 +132,10 @@ def _leaf(kind, operands, *its_own):
     return Node(kind, len(operands) - len(its_own))
 
 
-# From a tree to ranges. For each block of queries two ranges of keys: outside of the first nobody sees,
-# inside of the second everybody. A range is a pair of arrays (b or 1, blocks), first and end; one that
-# is empty has its end at its first or before. For blocks of keys the same, with ranges of queries.
+# From a tree to ranges. For each block of queries three ranges of keys: outside of the first nobody sees,
+# inside of the second everybody, and inside of the third, the gap between sinks and a window, say, nobody.
+# A range is a pair of arrays (b or 1, blocks), first and end; one that is empty has its end at its first or
+# before. For blocks of keys the same, with ranges of queries.
 
 
 def key_blocks(tree, operands, n, m, rows, columns):
@@ -149,34 +151,58 @@ def query_blocks(tree, operands, n, m, rows, columns):
 
 
 def _blocks(ranges, size, block):
-    """int32 (b or 1, blocks, 4): first ≤ full ≤ full_end ≤ end.
+    """int32 (b or 1, blocks, 6): first ≤ full ≤ full_end ≤ end, and first ≤ gap ≤ gap_end ≤ end.
 
-    Nobody sees anything outside of first … end; everybody sees everything in full … full_end, which
-    is made of whole blocks. All but the end are multiples of `block`.
+    Nobody sees anything outside of first … end, or in gap … gap_end; everybody sees everything in
+    full … full_end. The last two are made of whole blocks. All but the end are multiples of `block`.
     """
-    (first, end), (full, full_end) = ranges
+    (first, end), full, gap = ranges
     first, end = np.maximum(first, 0) // block * block, np.minimum(end, size)
     end = np.maximum(end, first)
-    full = np.clip(-(-full // block) * block, first, end // block * block)
-    full_end = np.maximum(np.minimum(full_end, end) // block * block, full)
-    return np.stack(np.broadcast_arrays(first, full, full_end, end), axis=-1).astype(np.int32)
+    full, gap = (_whole_blocks(r, first, end, block) for r in (full, gap))
+    return np.stack(np.broadcast_arrays(first, *full, end, *gap), axis=-1).astype(np.int32)
+
+
+def _whole_blocks(r, first, end, block):
+    """What of a range is whole blocks between first and end."""
+    begin = np.clip(-(-r[0] // block) * block, first, end // block * block)
+    return begin, np.maximum(np.minimum(r[1], end) // block * block, begin)
 
 
 def _ranges(node, operands, starts, stops, size, leaf):
-    """What `leaf` says of the questions, combined: (where somebody sees, where everybody does)."""
+    """What `leaf` says of the questions, combined: where somebody sees, where everybody, the gap."""
     if node.kind == "everybody":
-        return _whole(starts, size), _whole(starts, size)
+        return _whole(starts, size), _whole(starts, size), _nothing(starts)
     if node.kind == "not":
-        some, full = _ranges(node.a, operands, starts, stops, size, leaf)
-        return _outside(full, size), _beside(some, size)
+        some, full, gap = _ranges(node.a, operands, starts, stops, size, leaf)
+        return _outside(full, size), _longer(_beside(some, size), gap), full
     if node.kind in ("both", "either"):
-        some_a, full_a = _ranges(node.a, operands, starts, stops, size, leaf)
-        some_b, full_b = _ranges(node.b, operands, starts, stops, size, leaf)
-        if node.kind == "both":
-            return _common(some_a, some_b), _common(full_a, full_b)
-        return _hull(some_a, some_b), _joined(full_a, full_b)
+        a = _ranges(node.a, operands, starts, stops, size, leaf)
+        b = _ranges(node.b, operands, starts, stops, size, leaf)
+        return (_both if node.kind == "both" else _either)(a, b, size)
     answers = leaf(node.kind, operands[node.at :], starts[None], stops[None], size)
-    return tuple((np.clip(first, 0, size), np.clip(end, 0, size)) for first, end in answers)
+    some, full = ((np.clip(first, 0, size), np.clip(end, 0, size)) for first, end in answers)
+    return some, full, _nothing(starts)
+
+
+def _both(a, b, size):
+    some = _common(a[0], b[0])
+    return some, _common(a[1], b[1]), _joined(*(_common(gap, some) for gap in (a[2], b[2])))
+
+
+def _either(a, b, size):
+    """Nobody sees what both do not see; of such stretches the longest inside of the hull."""
+    some, gap = _hull(a[0], b[0]), _nothing(a[0][0][0])
+    for unseen, also in product(_unseen(a, size), _unseen(b, size)):
+        gap = _longer(gap, _common(_common(unseen, also), some))
+    return some, _joined(a[1], b[1]), gap
+
+
+def _unseen(ranges, size):
+    """Stretches in which nobody sees: before the first range, behind it, and the gap."""
+    (first, end), _, gap = ranges
+    empty = _is_empty((first, end))
+    return (0 * first, np.where(empty, size, first)), (np.where(empty, 0, end), 0 * end + size), gap
 
 
 def _keys(kind, operands, starts, stops, m):
@@ -221,6 +247,10 @@ def _same_number(ours, theirs, starts):
 
 def _whole(starts, size):
     return np.zeros((1, len(starts)), int), np.full((1, len(starts)), size)
+
+
+def _nothing(starts):
+    return np.zeros((1, len(starts)), int), np.zeros((1, len(starts)), int)
 
 
 def _is_empty(r):
