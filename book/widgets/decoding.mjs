@@ -23,7 +23,7 @@ export default function (stage, { tokens, prompt, next, layers, A, bytes }) {
       word.classList.toggle("later", j > step);
     });
     cache.forEach(({ cells }) => cells.forEach((cell, j) => (cell.dataset.when = when(j, step, prompt))));
-    const [word, p] = next[step];
+    const [[word, p]] = next[step];
     const told = [number(row[0], 3), number(row[step], 3), bytes * (step + 1), `${show(word)}, p = ${number(p)}`];
     facts.forEach(({ tell }, k) => tell(told[k].toLocaleString("en")));
     say(inWords(tokens[step], step, prompt, row, layers[layer], head));
