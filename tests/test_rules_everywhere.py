@@ -131,6 +131,67 @@ def test_the_plan_of_numba_is_the_rule(size, name, monkeypatch):
         np.testing.assert_array_equal(*np.broadcast_arrays(came, wanted[..., plan.first : plan.stop, :]))
 
 
+# Tiles that nobody visits
+
+
+def tiles_of_loops(module, rule, n, m):
+    """Of numpy_tiled, and of torch_tiled."""
+    if hasattr(module, "_visible"):  # numpy_tiled
+        return sum(len(rows) * len(columns) for rows, columns, _ in module._visible(rule, n, m))
+    Q, K = torch.zeros(1, 1, n, 1), torch.zeros(1, 1, m, 1)
+    tiles = module._tiles(rule, Q, K)
+    return sum((rows.stop - rows.start) * (columns.stop - columns.start) for rows, columns, _ in tiles)
+
+
+def tiles_of_a_plan(module, rule, n, m):
+    return sum(64 * 32 * int((p.where != module.NOBODY).sum()) for p in module._plans(rule, n, m, 32))
+
+
+def tiles_of_ranges(rules, rule, n, m):
+    """Those of the forward pass and of the gradients of keys, the larger number."""
+    (tree, operands), tall, wide = rules.lowered(rule, 1, 1, n, m), 128, 64
+    forward, backward = (
+        ranges(tree, operands, n, m, tall, wide)[0].T for ranges in (rules.key_blocks, rules.query_blocks)
+    )
+    visited = [
+        -(-(end - begin - (gap_end - gap)) // step)
+        for (begin, _, _, end, gap, gap_end), step in ((forward, wide), (backward, tall))
+    ]
+    return tall * wide * max(int(tiles.sum()) for tiles in visited)
+
+
+@pytest.fixture
+def pairs_visited(request, monkeypatch):
+    """How many pairs lie in the tiles that an implementation visits, as a function of rule, n and m."""
+    if why := IMPLEMENTATIONS[request.param].why_not():
+        pytest.skip(why)
+    module = IMPLEMENTATIONS[request.param].load()
+    if request.param == "triton_fused":
+        from selfattention.implementations import triton_rules
+
+        return functools.partial(tiles_of_ranges, triton_rules)
+    if request.param == "numba_tiled":
+        monkeypatch.setattr(module, "_cell_by_cell", module._cell_by_cell.py_func)  # no need to compile it
+        return functools.partial(tiles_of_a_plan, module)
+    return functools.partial(tiles_of_loops, module)
+
+
+TILED = ["numpy_tiled", "torch_tiled", "numba_tiled", "triton_fused"]
+
+
+@pytest.mark.parametrize("pairs_visited", TILED, indirect=True)
+@pytest.mark.parametrize(("n", "m"), [(8192, 8192), (512, 4096), (1, 8192)])
+def test_between_the_sinks_and_the_window_no_tile_is_visited(pairs_visited, n, m):
+    """As many as for the window and for the sinks, each alone; for all that is causal, many more."""
+    window, sinks = masks.causal & masks.window(64), masks.causal & masks.sinks(4)
+    both, *alone, causal = (
+        pairs_visited(masks.bottom_right(rule, n, m), n, m)
+        for rule in (masks.causal & (masks.window(64) | masks.sinks(4)), window, sinks, masks.causal)
+    )
+    assert max(alone) < both <= sum(alone)
+    assert causal > 3 * both
+
+
 # Leading axes
 
 

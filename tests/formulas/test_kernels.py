@@ -199,13 +199,18 @@ def test_kernels_ladder_log_sum_exp(n, m, rng):
 @needs_kernels
 @pytest.mark.parametrize("n", [1, 16, 37])
 def test_kernels_ranges(n):
-    """Claim: outside of its range nobody sees, in the full part everybody does. More in test_triton_rules."""
+    """Claim: outside of its range and in its gap nobody sees, in the full part everybody does.
+
+    More in test_triton_rules.
+    """
     from selfattention.implementations.triton_rules import key_blocks, lowered
 
     rule = (masks.causal & masks.window(9)) | masks.prefix(5) & ~masks.documents(np.arange(n) // 7)
     tree, operands = lowered(rule, 1, 1, n, n)
-    for block, (begin, full, full_end, end) in enumerate(key_blocks(tree, operands, n, n, 8, 4)[0]):
+    for block, ranges in enumerate(key_blocks(tree, operands, n, n, 8, 4)[0]):
+        begin, full, full_end, end, gap, gap_end = ranges
         seen = rule.tile(range(8 * block, min(8 * block + 8, n)), range(n))
         assert not seen[:, :begin].any()
         assert not seen[:, end:].any()
+        assert not seen[:, gap:gap_end].any()
         assert seen[:, full:full_end].all()

@@ -37,7 +37,7 @@ def rms_norm(X: Tokens, g: Gain, *, epsilon: float = 1e-5) -> Tokens:
     """Eq. rms-norm:  RMS(x) = g ∘ x / √(mean(x²) + ε),  the mean over the features of the row x.
 
     `layer_norm` without its mean and its shift. X (…, n, d_model) and g (d_model) give
-    (…, n, d_model). Source: Zhang & Sennrich 2019, eq. 4; ε as in Touvron et al. 2023.
+    (…, n, d_model). Source: Zhang & Sennrich 2019, eq. 4, who have no ε; programs do.
     Raises ValueError or TypeError, naming the argument that does not fit.
     """
     return g * X / _root(_mean_square(X) + epsilon, "rms_norm")
@@ -171,7 +171,7 @@ def with_sink(O: Outputs, L: OnePerRow, s: OnePerRow) -> tuple[Outputs, OnePerRo
     value 0: one merge with the state (s, 1, 0), since (L, 1, O) is a state as well. The sink takes
     the share 1 / (1 + e^(L − s)); a row that saw nothing gives it everything.
     Raises ValueError or TypeError, naming the argument that does not fit.
-    Source: Xiao et al. 2024, section 3.3, a learnt s: section B of gpt-oss's card, OpenAI 2025.
+    Source: Xiao et al. 2024, section 3.3, with s = 0; a learnt s for each head, OpenAI 2025.
     """
     one = np.ones_like(L)
     return finish_state(*merge_states(L, one, O, s, one, np.zeros_like(O)))

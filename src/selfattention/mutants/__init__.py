@@ -55,6 +55,8 @@ RIGHT = {
     "rotary": ("selfattention.formulas", "rotary"),
     "attention_backward": ("selfattention.formulas", "attention_backward"),
     "merge_states": ("selfattention.formulas", "merge_states"),
+    "step": ("selfattention.formulas", "step"),
+    "rotary_step": ("selfattention.formulas", "rotary_step"),
     "implementation": ("selfattention.implementations.numpy_direct", "attention"),
 }
 
