@@ -380,7 +380,7 @@ def test_what_rules_and_users_bring_goes_where_Q_is():
     """Rules answer in NumPy's arrays: beside a Q on a GPU they, a mask and a bias belong there too."""
     Q, K, V = (torch.tensor(x, device="meta") for x in Case().inputs()[:3])
     mask, bias = np.ones((5, 7), bool), torch.zeros(5, 7)
-    form = contract._Form(Q, K, V, mask, bias, None, arguments.unchanged)
+    form = contract.Form(Q, K, V, mask, bias, None, arguments.unchanged)
     arrays = form.bias, form.rule.allowed, form._array(masks.causal.tile(range(5), range(7)))
     assert [array.device.type for array in arrays] == ["meta", "meta", "meta"]
 

@@ -32,6 +32,7 @@ ALLOWED = {
         "selfattention.implementations",
         "selfattention.mutants",
         "selfattention.printed",
+        "selfattention.signatures",
         "selfattention.trained",  # prices.py puts mutants into the trained model
     },
     "properties": {"numpy", "torch", "selfattention.formulas", "selfattention.masks"},

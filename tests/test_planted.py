@@ -109,7 +109,7 @@ PATCHES = {
         lambda: of_rules.test_who_refills_an_array_changes_no_rule(masks.documents, [0, 0, 1], 5, "numpy"),
     ),
     "three axes are a batch": (
-        (contract._Form, "_check_leading_axes", lambda form, shape: None),
+        (contract.Form, "_check_leading_axes", lambda form, shape: None),
         of_direct(
             everywhere.test_a_mask_that_does_not_fit_is_named,
             masks.Table(np.ones((2, 5, 7), bool)),
@@ -121,7 +121,7 @@ PATCHES = {
         lambda: between.test_autocast_changes_nothing("torch_tiled", between.torch.float32, False),
     ),
     "a mask is asked for again when the gradients are": (
-        (contract._Form, "_array", lambda form, array: between.torch.as_tensor(array)),
+        (contract.Form, "_array", lambda form, array: between.torch.as_tensor(array)),
         lambda: between.test_what_is_refilled_before_the_backward_pass_is_kept_or_refused(
             "torch_direct", "a mask"
         ),

@@ -147,7 +147,7 @@ def _forward(function, answer, working_dtype):
     def attention(Q, K, V, *, mask=None, bias=None, scale=None):
         Q, K, V = taken(maker, Q=Q, K=K, V=V)
         with in_its_own_dtype(Q):
-            form = _Form(Q, K, V, mask, bias, scale, working_dtype)
+            form = Form(Q, K, V, mask, bias, scale, working_dtype)
             O, L = answer(function, form, Q, K, V)
             return cast(O.reshape(*Q.shape[:-1], V.shape[-1]), Q.dtype), L.reshape(Q.shape[:-1])
 
@@ -156,7 +156,7 @@ def _forward(function, answer, working_dtype):
 
 def _of_finite_numbers(function, form, Q, K, V):
     arguments, poisoned, unit = form.clean(Q, K, V)
-    with _quiet():
+    with quiet():
         O, L = function(*arguments, form.scale)[:2]
     if poisoned is not None:
         O = form.xp.where(poisoned[..., None], np.nan, _at_full_size(O, unit))
@@ -181,13 +181,13 @@ def _backward(function, states, working_dtype):
         Q, K, V, dO, O, L = taken(maker, Q=Q, K=K, V=V, dO=dO, O=O, L=L)
         check_answers(Q, V, dO, O, L)
         with in_its_own_dtype(Q):
-            form = _Form(Q, K, V, mask, bias, scale, working_dtype)
+            form = Form(Q, K, V, mask, bias, scale, working_dtype)
             arguments, poisoned, unit = form.clean(Q, K, V)
             dO, O = (cast(form.fold(array), arguments[0].dtype) for array in (dO, O))
             L = cast(form.fold(L[..., None])[..., 0], form.sums)
             if poisoned is not None:
                 L = form.xp.where(poisoned, np.nan, L)
-            with _quiet():
+            with quiet():
                 O = O if unit == 1 else O * unit
                 dQ, dK, dV = careful(dO, None, *arguments[:3], O, L, *arguments[3:], form.scale)
                 if unit != 1:
@@ -211,7 +211,7 @@ def _at_full_size(O, unit):
     return (O - detached(O - O.clip(-limit, limit))) / unit
 
 
-def _quiet():
+def quiet():
     """NumPy's warnings are for others: a difference of large scores may overflow, to a weight of 0.
 
     So may scores that nobody sees; and a product with few columns may report what a vector register holds
@@ -336,7 +336,7 @@ class _Arguments(NamedTuple):
     bias: Any
 
 
-class _Form:
+class Form:
     """The one form of a call: checked, and its leading axes folded into one batch axis."""
 
     def __init__(self, Q, K, V, mask, bias, scale, working_dtype):

@@ -71,6 +71,24 @@ True
 """
 )
 
+STEPS = """\
+K (layers, …, g, c, d_k) and V (layers, …, g, c, d_v) are {arrays}, floats of 16, 32 or 64 bits: a
+cache with places for c keys in every layer. `mask` is a rule of `selfattention.masks`, asked as if the
+last query stood beside the last key; `scale` is d_k**-0.5 where it is not given.
+
+Gives a list with a function for every layer: attend(Q, length), with Q (…, h, n, d_k) for the last n of the
+first `length` keys, gives O (…, h, n, d_v) and L (…, h, n), as `attention` does.
+Raises TypeError or ValueError, naming the argument that does not fit.
+
+>>> import {import_}
+>>> from {module} import attention, steps
+>>> Q, K, V = {draw}  # 2 heads, 5 tokens, width 4
+>>> (attend,) = steps(K[None], V[None])  # one layer, its cache full
+>>> O, L = attend(Q[:, 3:4], 4)  # the fourth token, when there were four
+>>> bool({short}.allclose(O, attention(Q[:, 3:4], K[:, :4], V[:, :4])[0]))
+True
+"""
+
 _WORDS = {
     "numpy": {
         "arrays": "NumPy arrays",

@@ -43,6 +43,7 @@ from selfattention.implementations.register_tiles import (
     transpose,
     weights_and_slopes,
 )
+from selfattention.implementations.stepping import stepping
 from selfattention.masks import Says
 
 ROWS, ROWS_BACKWARD = 1024, 128  # rows of a block
@@ -59,37 +60,52 @@ THREADS = config.NUMBA_NUM_THREADS
 @contract.forward_that_tells
 def attention(Q, K, V, rule, bias, scale):
     """O = softmax(scale · Q Kᵀ + bias) V,  L = log-sum-exp of each row; see `contract`."""
-    O, L, _, tame = _answers_and_state(Q, K, V, rule, bias, scale)
+    plans = _plans(rule, Q.shape[2], K.shape[2], tile_width(Q.dtype))
+    O, L, _, tame = _answers_and_state(Q, K, V, plans, bias, scale)
+    return O, L, tame
+
+
+def _all_plans(rule, n, m, dtype):
+    return list(_plans(rule, n, m, tile_width(dtype)))
+
+
+@stepping(attention, _all_plans)
+def steps(Q, K, V, plans, scale):
+    """The steps of decoding on a cache, checked once: see `stepping`."""
+    O, L, _, tame = _answers_and_state(Q, K, V, plans, None, scale)
     return O, L, tame
 
 
 def _states(Q, K, rule, bias, scale):
     """c and Z of every row: what L = c + ln Z can no longer tell where c is large."""
-    return _answers_and_state(Q, K, K[..., :0], rule, bias, scale)[2]
+    plans = _plans(rule, Q.shape[2], K.shape[2], tile_width(Q.dtype))
+    return _answers_and_state(Q, K, K[..., :0], plans, bias, scale)[2]
 
 
-def _answers_and_state(Q, K, V, rule, bias, scale):
+def _answers_and_state(Q, K, V, plans, bias, scale):
     """O, L, c and Z of every row, and whether no number met was too large for its product to be safe."""
-    (b, h, n, _), (g, m, d_v) = Q.shape, V.shape[1:]
+    (b, h, n, d_k), (g, _, d_v) = Q.shape, V.shape[1:]
     O, L = np.empty((b * g, h // g, n, d_v), Q.dtype), np.empty((b * g, h // g, n), Q.dtype)
     state, tame = np.empty((2, *L.shape), Q.dtype), np.ones(1, np.bool_)
     arrays = _grouped(Q, g), _flat(K), _flat(V), _bias(bias, Q)
-    limits, unit = _limits(Q, scale), Q.dtype.type(scale)
-    for plan in _plans(rule, n, m, tile_width(Q.dtype)) if h else ():
+    limits, unit = _limits(Q.dtype, d_k, scale), Q.dtype.type(scale)
+    for plan in plans if h else ():
         size = _positions(ROWS, h // g, b * g, plan)
-        _share(_forward, _tasks(plan, size, b * g), g, size, *arrays, plan, unit, limits, O, L, state, tame)
+        tasks = _tasks(plan.first, plan.stop, size, b * g)
+        _share(_forward, tasks, g, size, *arrays, plan, unit, limits, O, L, state, tame)
     return O.reshape(b, h, n, d_v), L.reshape(b, h, n), state.reshape(2, b, h, n), tame[0]
 
 
-def _limits(Q, scale):
+@lru_cache(maxsize=8)
+def _limits(dtype, d_k, scale):
     """How large a number of scale · Q and one of K may be, so that no score of d_k terms overflows.
 
     Beside the largest number, a score then is less than half a unit in its last place: adding it to a
     bias does not overflow, either.
     """
-    numbers = np.finfo(Q.dtype)
-    limit = math.sqrt(float(numbers.max) * float(numbers.eps) / 8 / max(1, Q.shape[-1]))
-    return Q.dtype.type(limit * min(1, abs(scale))), Q.dtype.type(limit)
+    numbers = np.finfo(dtype)
+    limit = math.sqrt(float(numbers.max) * float(numbers.eps) / 8 / max(1, d_k))
+    return dtype.type(limit * min(1, abs(scale))), dtype.type(limit)
 
 
 @contract.backward_from(_states)
@@ -127,6 +143,7 @@ class _Plan(NamedTuple):
     seen: np.ndarray  # the masks one after another, (heads, CELL, width) each
     batch: int  # 1 or b
     heads: int  # 1 or h
+    keys: int  # m; K and V may have room for more
 
 
 def _plans(rule, n, m, width):
@@ -149,7 +166,7 @@ def _plans(rule, n, m, width):
                 spelt_out[:] = rule.tile(rows, columns)
                 masks.append(_cell_by_cell(cells, spelt_out, size, width))
                 size += len(masks[-1])
-        yield _Plan(first, queries.stop, where, np.concatenate(masks), batch, heads)
+        yield _Plan(first, queries.stop, where, np.concatenate(masks), batch, heads, m)
 
 
 def _answers(rule, rows, columns, width):
@@ -204,9 +221,10 @@ def _positions(rows, heads, groups=1, plan=None):
     return min(most, max(1, cells) * CELL)
 
 
-def _tasks(plan, positions, groups):
+@lru_cache(maxsize=8)
+def _tasks(first, stop, positions, groups):
     """(group, first query of a block) for all of both; later queries first: they often see more."""
-    starts = np.arange(plan.first, plan.stop, positions)[::-1]
+    starts = np.arange(first, stop, positions)[::-1]
     return np.stack(np.meshgrid(np.arange(groups), starts, indexing="ij"), -1).reshape(-1, 2)
 
 
@@ -249,7 +267,7 @@ def _bias(bias, Q):
 @njit(nogil=True)
 def _forward(tasks, g, positions, Q, K, V, bias, plan, unit, limits, O, L, state, tame):
     _, heads, n, d_k = Q.shape
-    m, d_v = V.shape[1], V.shape[2]
+    m, d_v = plan.keys, V.shape[2]
     width = tile_width(Q)
     lanes = width // VECTORS
     columns = _up(d_v, lanes)
@@ -272,13 +290,13 @@ def _forward(tasks, g, positions, Q, K, V, bias, plan, unit, limits, O, L, state
             if (where[:, panel] == NOBODY).all():
                 continue
             j = panel * width
-            _transposed_panel(kT, 0, width, K[group], j)
+            _transposed_panel(kT, 0, width, K[group, :m], j)
             small = small and _all_below(limits[1], kT)
             values, first = v, 0
             if as_they_are and m - j >= width:
-                values, first = V[group].reshape(m * d_v), j * d_v
+                values, first = V[group].reshape(V[group].size), j * d_v
             else:
-                _panel(v, columns, V[group], j, width)
+                _panel(v, columns, V[group, :m], j, width)
             for cell in range(len(where)):
                 mask = where[cell, panel]
                 if mask == NOBODY:

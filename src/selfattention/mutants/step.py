@@ -55,6 +55,16 @@ def groups_averaged(Q, K, V, past_K, past_V):
     return _read(Q, *one, _seen(Q, K)), K, V
 
 
+def not_scaled(Q, K, V, past_K, past_V):
+    """Scores without the 1/√d_k, which the layer was trained with. Chapter 15, chapter 04."""
+    return formulas.step(Q * Q.shape[-1] ** 0.5, K, V, past_K, past_V)
+
+
+def scaled_twice(Q, K, V, past_K, past_V):
+    """Scores divided by d_k and not by its root. Chapter 15, chapter 04."""
+    return formulas.step(Q * Q.shape[-1] ** -0.5, K, V, past_K, past_V)
+
+
 def cache_never_read(Q, K, V, past_K, past_V):
     """The cache grows and is not read: new tokens see one another only. Chapter 15."""
     return _read(Q, K, V, _seen(Q, K)), *_appended(K, V, past_K, past_V)

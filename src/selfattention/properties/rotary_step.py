@@ -1,4 +1,4 @@
-"""Properties of `rotary_step(Q, K, V, past_K, past_V) -> (O, K, V)`."""
+"""Properties of `rotary_step(Q, K, V, past_K, past_V, *, base) -> (O, K, V)`."""
 
 import numpy as np
 
@@ -72,3 +72,9 @@ def cache_by_complex_numbers(step):
     z = (K[..., 0::2] + 1j * K[..., 1::2]) * np.exp(1j * PLACES[:, None] * np.array([1, 0.01]))
     turned = np.stack([z.real, z.imag], axis=-1).reshape(K.shape)
     np.testing.assert_allclose(_steps(step, range(1, 8))[1], turned, atol=1e-12)
+
+
+def another_base(step):
+    """With base 100 the cached keys are those of base 100."""
+    _, ours, _ = step(Q, K, V, K[:, :0], V[:, :0], base=100.0)
+    np.testing.assert_allclose(ours, formulas.rotary(K, PLACES, base=100.0), atol=1e-12)

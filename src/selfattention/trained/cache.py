@@ -4,7 +4,7 @@ A `Cache` says how many tokens it has taken and where each text of a batch begin
 is the business of a store: `Rows` as they are, `QuantisedRows` in 8 or 4 bits, `PagedRows` in blocks.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import DTypeLike
 
 from selfattention import masks
 from selfattention.formulas import quantised, restored
+from selfattention.implementations.contract import Attention
 from selfattention.masks import Rule
 
 
@@ -187,6 +188,7 @@ class Cache:
         self.starts = np.array(starts, dtype=np.int64)
         self.places = np.arange(0)
         self.taken = 0
+        self._made = None  # an attention's steps, and what they were made for
         if len(starts) and self.batch != (len(starts),):
             raise ValueError(f"starts has {len(starts)} numbers; wanted one for each text of {self.batch}")
 
@@ -229,12 +231,37 @@ class Cache:
         for store in (self.K, self.V):
             store.reserve(self.held + n)
 
-    def extended(self, layer: int, K: np.ndarray, V: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """All keys and values of a layer, K and V (…, g, n, d) of new tokens behind the earlier ones."""
-        for store, new in ((self.K, K), (self.V, V)):
-            store.write(layer, self.held, new)
-        count = self.held + K.shape[-2]
-        return self.K.read(layer, count, K.dtype), self.V.read(layer, count, V.dtype)
+    def attending(
+        self, attention: Attention, rule: Rule, n: int, dtype: DTypeLike
+    ) -> Callable[..., np.ndarray]:
+        """`attend(layer, Q, K, V)` -> O: takes a layer's rows of n new tokens, and attends to all it has.
+
+        Q, K and V are of that dtype. An attention with `steps` of its own is asked to prepare them once for
+        a text, not for each token.
+        """
+        count, steps = self.held + n, self._steps(attention, rule, dtype)
+        mask = None if steps else self.mask(rule, n)
+
+        def attend(layer, Q, K, V):
+            self.K.write(layer, self.held, K)
+            self.V.write(layer, self.held, V)
+            if steps:
+                return steps[layer](Q, count)[0]
+            keys, values = (store.read(layer, count, Q.dtype) for store in (self.K, self.V))
+            return attention(Q, keys, values, mask=mask)[0]
+
+        return attend
+
+    def _steps(self, attention, rule, dtype):
+        """The attention's steps on these arrays, made anew where they are others; None where it has none."""
+        plain = isinstance(self.K, Rows) and isinstance(self.V, Rows) and self.held == self.taken
+        if not plain or self.K.array.dtype != dtype or not hasattr(attention, "steps"):
+            return None
+        made_for = attention, rule, self.K.array, self.V.array
+        if self._made is None or any(a is not b for a, b in zip(self._made[0], made_for, strict=True)):
+            mask = FromStart(rule, self.starts) if self.starts.size else rule
+            self._made = made_for, attention.steps(self.K.array, self.V.array, mask=mask)
+        return self._made[1]
 
     def took(self, n: int) -> None:
         """Count n more tokens, now that every layer has written theirs."""

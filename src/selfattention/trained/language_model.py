@@ -7,6 +7,7 @@ Nothing is computed here: the formulas are those of `selfattention.formulas`, wi
 would read every weight for every token; what comes from outside is checked at the door.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,7 +16,15 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from selfattention import masks
-from selfattention.formulas import concat_heads, log_sum_exp, rms_norm, rotary, softmax, split_heads, swiglu
+from selfattention.formulas import (
+    concat_heads,
+    frequencies,
+    log_sum_exp,
+    rms_norm,
+    softmax,
+    split_heads,
+    swiglu,
+)
 from selfattention.implementations import IMPLEMENTATIONS, numpy_direct
 from selfattention.implementations.contract import Attention
 from selfattention.masks import Rule
@@ -98,24 +107,44 @@ class LanguageModel:
             cache = self.cache(tuple(batch), self.T.dtype, capacity=n)
         self._check(cache, known)
         cache.reserve(n)
-        positions, mask = cache.positions(n), cache.mask(rule, n)
-        X = self.T[known.ravel()]  # the texts one below the other: one product for all of them
+        attend = cache.attending(attention, rule, n, self.T.dtype)
         with unchecked():
-            for layer, W in enumerate(self.layers):
-                N = rms_norm(X, W["g_1"], epsilon=self.epsilon)
-                Q, K, V = self._heads((N @ W["W_QKV"]).reshape(*batch, n, -1), positions)
-                O, _ = attention(Q, *cache.extended(layer, K, V), mask=mask)
-                X = X + concat_heads(O).reshape(len(X), -1) @ W["W_O"]
-                N = rms_norm(X, W["g_2"], epsilon=self.epsilon)
-                X = X + swiglu(N, W["W_gate"], W["W_up"], W["W_down"])
+            (X,) = deque(self.residuals(known, cache.positions(n), attend), maxlen=1)
             X = rms_norm(X, self.g_N, epsilon=self.epsilon).reshape(*known.shape, -1)
         cache.took(n)  # only now: whoever is stopped before has the cache as it was
         return X
 
-    def _heads(self, wide, positions):
+    def residuals(
+        self, tokens: np.ndarray, positions: np.ndarray, attend: Callable[..., np.ndarray]
+    ) -> Iterator[np.ndarray]:
+        """X, the texts' rows one below the other, as tokens (…, n) bring it and after each layer.
+
+        `attend(layer, Q, K, V)` gives O of heads Q (…, h, n, d), K and V (…, g, n, d), Q and K turned.
+        """
+        turns = self._turns(positions)
+        X = self.T[tokens.ravel()]  # one product for all texts
+        yield X
+        for layer, W in enumerate(self.layers):
+            N = rms_norm(X, W["g_1"], epsilon=self.epsilon)
+            O = attend(layer, *self._heads((N @ W["W_QKV"]).reshape(*tokens.shape, -1), turns))
+            X = X + concat_heads(O).reshape(len(X), -1) @ W["W_O"]
+            N = rms_norm(X, W["g_2"], epsilon=self.epsilon)
+            X = X + swiglu(N, W["W_gate"], W["W_up"], W["W_down"])
+            yield X
+
+    def _turns(self, positions):
+        """e^{i p θ} (…, n, d/2) of the positions p: `rotary` is their product with pairs x + i y of columns.
+
+        All layers turn by the same angles: cosines and sines are taken once.
+        """
+        angles = positions[..., None] * frequencies(self.d, base=self.base)
+        return np.exp(1j * angles).astype(np.result_type(self.T.dtype, np.complex64))
+
+    def _heads(self, wide, turns):
         """Q (…, h, n, d), K and V (…, g, n, d) of what lies side by side, Q and K turned."""
         heads = split_heads(wide, self.h + 2 * self.g)
-        turned = rotary(heads[..., : -self.g, :, :], positions, base=self.base)
+        pairs = heads[..., : -self.g, :, :].view(turns.dtype)
+        turned = np.multiply(pairs, turns, order="C").view(wide.dtype)
         return turned[..., : self.h, :, :], turned[..., self.h :, :, :], heads[..., -self.g :, :, :]
 
     def prefill(

