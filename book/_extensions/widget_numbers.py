@@ -120,7 +120,7 @@ def _read(model, case):
 
 def decoding():
     """What the language model weighed while it answered a question, as it was recorded, and its cache."""
-    return {**smollm2.recorded(), "bytes": formulas.cache_bytes(1, 30, 3, 64, 4)}
+    return {**smollm2.recorded()["attention"], "bytes": formulas.cache_bytes(1, 30, 3, 64, 4)}
 
 
 NUMBERS = {
