@@ -21,6 +21,7 @@ CASES = [
     Case(b=1, h=2, g=1, n=113, m=203, d_k=17, d_v=5, mask="bottom_right"),
     Case(b=1, h=1, g=1, n=1023, m=1024, d_k=16, d_v=16, mask="causal"),
     Case(g=2, mask="window", n=11, m=11),
+    Case(b=1, h=4, g=2, n=3, m=401, mask="sinks"),
     Case(g=1, mask="prefix", n=11, m=13),
     Case(g=3, mask="padding", bias=True),
     Case(mask="documents", n=11, m=11),

@@ -27,6 +27,9 @@ WORKLOADS = {
     "causal": Case(**SMALL, mask="causal", stretch=10),
     "ragged": Case(**TWO | {"n": 21, "m": 43, "d_k": 17, "d_v": 5}, mask="bottom_right"),
     "window": Case(**SMALL, mask="window"),
+    "sinks": Case(**SMALL | {"n": 21, "m": 69}, mask="sinks"),
+    "hole": Case(**SMALL | {"n": 5, "m": 69}, mask="hole"),  # a gap before what is full
+    "hole behind": Case(**SMALL | {"n": 5, "m": 69}, mask="hole behind"),  # and one after it
     "prefix": Case(**SMALL, mask="prefix"),
     "padding": Case(**TWO, mask="padding"),
     "documents": Case(**SMALL, mask="documents"),
@@ -170,6 +173,26 @@ def test_a_skipped_key_is_never_read():
     spoilt, _ = triton_fused._forward(Q, K, V, rule, None, 0.25)
     torch.testing.assert_close(spoilt, clean, rtol=0, atol=0)
     assert np.isfinite(spoilt[:, :, first].numpy()).all()
+
+
+def test_between_sinks_and_window_no_key_is_read():
+    """Where a block's ranges leave a gap, there may lie anything, for outputs, gradients and states."""
+    n, m, scale = 3, 700, 0.25
+    Q, K, V, dO = tensors(Case(b=1, h=1, g=1, n=n, m=m, d_k=16, d_v=16))
+    rule = masks.bottom_right(masks.causal & (masks.window(40) | masks.sinks(4)), n, m)
+    call = triton_fused._Call(Q, K, V, rule, None, scale)
+    ranges = triton_fused.key_blocks(call.tree, call.operands, n, m, 128, 128)
+    np.testing.assert_array_equal(ranges, [[[0, 640, 640, 700, 128, 640]]])
+    clean = triton_fused._forward(Q, K, V, rule, None, scale)
+    answers = [*clean, *triton_fused._gradients(dO, None, Q, K, V, *clean, rule, None, scale)]
+    answers += triton_fused._states(Q, K, rule, None, scale)
+    K[:, :, 128:640], V[:, :, 128:640] = torch.nan, torch.nan
+    spoilt = [*triton_fused._forward(Q, K, V, rule, None, scale)]
+    spoilt += triton_fused._gradients(dO, None, Q, K, V, *spoilt, rule, None, scale)
+    spoilt += triton_fused._states(Q, K, rule, None, scale)
+    for came, wanted in zip(spoilt, answers, strict=True):
+        torch.testing.assert_close(came, wanted, rtol=0, atol=0)
+        assert np.isfinite(came.numpy()).all()
 
 
 def test_where_nothing_could_run_it_says_so(monkeypatch):
