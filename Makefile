@@ -28,7 +28,11 @@ tests/browser/node_modules: tests/browser/package-lock.json
 	@# Without npm, or without its registry, the tests in a browser are skipped, and say so.
 	npm ci --prefix tests/browser --no-audit --no-fund || rm -rf $@
 
-test: book tests/browser/node_modules  ## every test and every notebook, and the built book
+model: setup  ## fetch the language model of chapter 15, 93 MB, once and for all
+	@# Without a network its tests are skipped, and say so.
+	@$(BIN)/python -m selfattention.trained.smollm2 || true
+
+test: book tests/browser/node_modules model  ## every test and every notebook, and the built book
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/pytest
@@ -42,8 +46,15 @@ figures: setup  ## run the notebooks and compare their pictures with the committ
 mutants: setup  ## which property tells which named mistake from the right function
 	$(BIN)/python -m selfattention.mutants.kill_matrix
 
-prices: setup  ## what each named mistake costs the trained model; writes it down for chapter 09
+prices: setup  ## what each named mistake costs the trained models; writes it down for chapters 09 and 15
 	$(BIN)/python -m selfattention.mutants.prices
+	$(BIN)/python -m selfattention.mutants.decoding_prices
+
+recorded: setup  ## what the language model does, written down for chapter 15; some minutes
+	$(BIN)/python -m selfattention.trained.recorded
+
+witness: $(VENV)/witness  ## the language model beside transformers', on the same weights; writes the log
+	$(BIN)/pytest -n 0 tests/witness/transformers_agrees.py
 
 mutate: $(VENV)/mutate  ## change one sign or number of the package at a time: does a test object? an hour
 	$(BIN)/python tests/mutation/mutate.py $(ARGS)
@@ -51,7 +62,7 @@ mutate: $(VENV)/mutate  ## change one sign or number of the package at a time: d
 bench: $(VENV)/peers  ## race every implementation and its peers; minutes, or make bench ARGS=--quick
 	$(BIN)/python benchmarks/race.py $(ARGS)
 
-$(VENV)/peers $(VENV)/mutate: $(VENV)/installed
+$(VENV)/peers $(VENV)/mutate $(VENV)/witness: $(VENV)/installed
 	$(BIN)/pip install --quiet -e '.[$(@F)]' -c constraints.txt
 	@touch $@
 
@@ -62,4 +73,4 @@ clean:  ## remove what was built, and the environment
 	rm -rf _build build dist tests/browser/node_modules $(VENV) src/*.egg-info .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-.PHONY: help setup book test notebooks figures mutants prices mutate bench serve clean
+.PHONY: help setup book model test notebooks figures mutants prices recorded witness mutate bench serve clean

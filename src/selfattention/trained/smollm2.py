@@ -9,6 +9,7 @@ which pip fetches; nothing of it is run. 30 layers, 9 query heads in 3 groups, 1
 """
 
 import json
+import sys
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -99,3 +100,10 @@ def _layer(file, number):
         "W_up": array("ffn_up").T,
         "W_down": array("ffn_down").T,
     }
+
+
+if __name__ == "__main__":
+    try:
+        print(fetch())
+    except OSError as why:
+        sys.exit(str(why))

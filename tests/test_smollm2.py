@@ -1,0 +1,254 @@
+"""The language model of chapter 15, as it was trained: what it says, and that it is computed rightly.
+
+Everything that loads it is in this file, so that one worker does, once. Without a network, and without the
+model in the cache folder, these tests are skipped and say why, or fail if REQUIRE_MODEL is set.
+"""
+
+import os
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import plain_llama
+import pytest
+
+from selfattention import chat, masks
+from selfattention.formulas import cache_bytes, rotary_step, softmax
+from selfattention.mutants import decoding_prices
+from selfattention.trained import recorded, smollm2
+from selfattention.trained.cache import PagedRows, QuantisedRows
+from selfattention.trained.language_model import left_padded, perplexity
+
+FRANCE = "The capital of France is"
+CONTINUED = " Paris.\n\nThe answer is: 2018-01-22 "
+
+
+@pytest.fixture(scope="module")
+def model():
+    try:
+        return smollm2.load()
+    except OSError as why:
+        pytest.fail(str(why)) if os.environ.get("REQUIRE_MODEL") else pytest.skip(str(why))
+
+
+@pytest.fixture(scope="module")
+def story(model):
+    return model.tokens(smollm2.story())
+
+
+@pytest.fixture(scope="module")
+def S(model, story):
+    """Logits of the story's first 200 tokens, at once."""
+    return model.logits(story[:200])
+
+
+@pytest.fixture(scope="module")
+def upper(model):
+    """Its first four layers, in float64."""
+    return replace(model, layers=model.layers[:4]).astype(np.float64)
+
+
+# What the file holds -----------------------------------------------------------------------------------
+
+
+def test_the_weights_are_all_there(model):
+    shapes = {name: W.shape for name, W in model.layers[0].items()}
+    assert shapes == {
+        "g_1": (576,),
+        "W_QKV": (576, 960),
+        "W_O": (576, 576),
+        "g_2": (576,),
+        "W_gate": (576, 1536),
+        "W_up": (576, 1536),
+        "W_down": (1536, 576),
+    }
+    assert all({n: W.shape for n, W in layer.items()} == shapes for layer in model.layers)
+    arrays = [model.T, model.g_N, *(W for layer in model.layers for W in layer.values())]
+    assert sum(W.size for W in arrays) == 134_515_008
+    assert {W.dtype for W in arrays} == {np.dtype(np.float32)}
+    assert (len(model.layers), model.h, model.g, model.d, model.most) == (30, 9, 3, 64, 8192)
+    assert (model.base, round(model.epsilon, 9), sorted(model.ends)) == (1e5, 1e-5, [0, 2])
+
+
+def test_another_file_is_refused(tmp_path):
+    (tmp_path / "other.gguf").write_bytes(b"GGML" + bytes(30))
+    with pytest.raises(ValueError, match="wanted b'GGUF', version 3"):
+        smollm2.load(tmp_path / "other.gguf")
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"),
+    [
+        (FRANCE, [504, 3575, 282, 4649, 314]),
+        ("1234 apples in 2026", [33, 34, 35, 36, 13855, 281, 216, 34, 32, 34, 38]),
+        ("naïve café\n\n  two", [3546, 46494, 37366, 8866, 827]),
+        ("don't", [12420, 982]),
+        ("<|im_start|>user\nHi<|im_end|>", [1, 4093, 198, 26843, 2]),
+        ("", []),
+    ],
+)
+def test_text_becomes_tokens(model, text, tokens):
+    """The same as transformers makes of it: digits one by one, bytes merged, marks whole."""
+    assert model.tokens(text) == tokens
+    assert model.text(tokens) == text.replace("<|im_start|>", "").replace("<|im_end|>", "")
+
+
+def test_any_text_comes_back(model):
+    text = "δ = Σ dO ∘ O\t— 注意力 🙂\r\n" + "".join(map(chr, range(32, 1000)))
+    assert model.text(model.tokens(text)) == text
+
+
+# What it says ------------------------------------------------------------------------------------------
+
+
+def test_the_capital_of_france(model):
+    p = softmax(model.logits(model.tokens(FRANCE))[-1:].astype(np.float64))[0]
+    assert model.text([p.argmax()]) == " Paris"
+    assert p.max() == pytest.approx(0.7725, abs=1e-3)
+
+
+def test_it_goes_on_as_it_did(model):
+    """Token for token: each was ahead of the next by 0.14 or more, where rounding moves 1e-4."""
+    said = [*model.generate(model.tokens(FRANCE), 20)]
+    assert said == [7042, 30, 198, 198, 504, 2988, 314, 42, 216, 34, 32, 33, 40, 29, 32, 33, 29, 34, 34, 216]
+    assert model.text(said) == CONTINUED
+
+
+def test_the_chat_answers(model, monkeypatch, capsys):
+    monkeypatch.setattr(smollm2, "load", lambda: model)
+    assert chat.main(["What is the capital of France?"]) == 0
+    assert capsys.readouterr().out == "The capital of France is Paris.\n"
+    options = ["--raw", "--tokens", "2", "--window", "3", "--sinks", "1", "--cache", "int8"]
+    assert chat.main([FRANCE, *options]) == 0
+    assert capsys.readouterr().out == " Paris.\n"
+
+
+# Computed rightly --------------------------------------------------------------------------------------
+
+
+def test_in_float64_it_is_the_forward_pass_of_plain_torch(upper, story):
+    np.testing.assert_allclose(upper.logits(story[:40]), plain_llama.logits(upper, story[:40]), atol=1e-10)
+
+
+def test_in_float32_it_is_that_of_plain_torch(model, story):
+    """To 1e-4, but for the first token: its state leaps to 22,552, and whoever sums in another order is off
+    by up to 1.5e-4 there, torch as well (measured against float64)."""
+    off = np.abs(model.logits(story[:60]) - plain_llama.logits(model, story[:60])).max(-1)
+    assert off[1:].max() <= 1e-4
+    assert off[0] <= 3e-4
+
+
+def test_a_cache_changes_rounding_only(model, upper, story):
+    """5e-5 or so in float32, where one row is summed in another order than many; 1e-13 in float64."""
+    cache = upper.cache(dtype=float)
+    steps = np.concatenate([upper.logits([token], cache) for token in story[:12]])
+    np.testing.assert_allclose(steps, upper.logits(story[:12]), rtol=0, atol=1e-12)
+    tokens, cache = model.tokens(FRANCE + CONTINUED), model.cache()
+    steps = np.concatenate([model.logits([token], cache) for token in tokens])
+    off = np.abs(steps - model.logits(tokens))
+    assert 0 < off.max() < 2e-4
+
+
+def test_a_batch_in_chunks_from_pages_is_each_text_alone(model, story):
+    texts = [model.tokens(FRANCE), story[:40], model.tokens("Water boils at")]
+    tokens, starts = left_padded(texts)
+    cache = model.cache((3,), starts=starts, rows=PagedRows, capacity=0)
+    S = np.concatenate(
+        [model.logits(tokens[:, part], cache) for part in (np.s_[:7], np.s_[7:36], np.s_[36:])], 1
+    )
+    for row, start, text in zip(S, starts, texts, strict=True):
+        alone = model.logits(text)
+        assert np.abs(row[start:] - alone).max() < 3e-4
+        assert (row[start:].argmax(-1) == alone.argmax(-1)).all()
+
+
+def test_grouped_heads_are_many_heads_with_tied_weights(model):
+    def tied(W):
+        K, V = (
+            np.repeat(part.reshape(576, 3, 64), 3, axis=1).reshape(576, 576)
+            for part in np.split(W[:, 576:], 2, 1)
+        )
+        return np.hstack([W[:, :576], K, V])
+
+    few = replace(model, layers=model.layers[:6])
+    many = replace(few, g=9, layers=tuple({**W, "W_QKV": tied(W["W_QKV"])} for W in few.layers))
+    tokens = model.tokens(FRANCE)
+    np.testing.assert_allclose(many.logits(tokens), few.logits(tokens), rtol=0, atol=1e-5)
+    assert many.cache().nbytes == 3 * few.cache().nbytes
+
+
+def test_a_cache_takes_46080_bytes_a_token(model):
+    assert model.cache(capacity=10).nbytes == 10 * 46_080 == cache_bytes(10, 30, 3, 64, 4)
+
+
+# What fewer bits, windows and mistakes cost ------------------------------------------------------------
+
+
+def test_a_cache_of_8_bits_costs_little_and_one_of_4_bits_much(model, story, S):
+    """Perplexity of 199 tokens, beside that of float32."""
+    whole = perplexity(S[:-1], story[1:200])
+    eight, four = (
+        perplexity(
+            model.logits(story[:200], model.cache(rows=partial(QuantisedRows, bits=bits)))[:-1], story[1:200]
+        )
+        for bits in (8, 4)
+    )
+    assert abs(eight / whole - 1) < 0.01
+    assert 1.15 < four / whole < 1.6
+
+
+def test_recorded_perplexities_are_the_models(model, story):
+    """Two of the thirteen rows, on all tokens; `python -m selfattention.trained.recorded` counts all."""
+    rules, rows = recorded.sights(len(story)), smollm2.recorded()["perplexity"]
+    assert rules.keys() == rows.keys()
+    for name in ("the last 64", "all but key 0, from query 64 on"):
+        S = model.logits(story, rule=rules[name])[recorded.SCORED - 1 : -1]
+        assert perplexity(S, story[recorded.SCORED :]) == pytest.approx(rows[name], rel=1e-3)
+
+
+def test_recorded_attention_is_the_models(model):
+    there, ours = smollm2.recorded()["attention"], recorded.attention(model)
+    assert there["tokens"] == ours["tokens"]
+    assert there["layers"] == list(ours["layers"])
+    flat = [
+        [number for layer in part["A"] for head in layer for row in head for number in row]
+        for part in (there, ours)
+    ]
+    assert np.abs(np.subtract(*flat)).max() <= 1
+    assert [[word for word, _ in row] for row in there["next"]] == [
+        [word for word, _ in row] for row in ours["next"]
+    ]
+
+
+def test_every_mistake_of_a_step_has_its_price_and_no_price_is_left_over(model):
+    """After a change to the mutants: make prices."""
+    wanted = [(target, name, says) for target, name, says, _ in decoding_prices.priced(model)]
+    assert wanted == [(row["target"], row["name"], row["says"]) for row in decoding_prices.load()["rows"]]
+
+
+@pytest.mark.parametrize("name", ["rotary_step", "every_step_at_zero", "the_other_convention"])
+def test_a_price_is_what_the_model_gives(model, story, name):
+    """`make prices` counts them all."""
+    tokens = story[: decoding_prices.TOKENS]
+    reference = decoding_prices.read_in_pieces(decoding_prices.reading(model, rotary_step), tokens)
+    (fresh,) = [fresh for _, own, _, fresh in decoding_prices.priced(model) if own == name]
+    (row,) = [row for row in decoding_prices.load()["rows"] if row["name"] == name]
+    counted = decoding_prices.price(model, fresh, tokens, reference)
+    for kind, digits in {"perplexity": 1e-3, "top1": 0.021, "largest": 0.01}.items():
+        assert counted[kind] == pytest.approx(row[kind], rel=digits, abs=1e-9), kind
+    assert (counted["paris"], counted["answer"]) == (row["paris"], row["answer"])
+
+
+def test_the_reader_of_the_right_step_is_the_model(model, story, S):
+    by_steps = decoding_prices.reading(model, rotary_step)(story[:200])
+    assert np.abs(by_steps - S).max() < 3e-4
+
+
+def test_a_window_forgets_and_says_the_same(model, story):
+    rule = masks.causal & (masks.window(60) | masks.sinks(4))
+    cache = model.cache()
+    for start in range(0, 120, 40):
+        part = model.logits(story[start : start + 40], cache, rule)
+        cache.forget(rule)
+    assert cache.held == 63
+    assert np.abs(part - model.logits(story[:120], rule=rule)[80:]).max() < 3e-4

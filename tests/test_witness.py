@@ -1,0 +1,40 @@
+"""What transformers said of the language model, the last time it was asked: `make witness`."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from selfattention.trained import smollm2
+
+ROOT = Path(__file__).parents[1]
+LOG = json.loads((ROOT / "tests/witness/log.json").read_text(encoding="utf-8"))
+
+
+def test_the_witness_saw_the_pinned_model_with_pinned_libraries():
+    assert LOG["versions"]["sha256"] == smollm2.MODEL.sha256
+    pins = dict(
+        re.findall(r"^([\w-]+)==([\d.]+)", (ROOT / "requirements.txt").read_text("utf-8"), re.MULTILINE)
+    )
+    pins |= dict(re.findall(r'"(transformers|gguf)==([\d.]+)"', (ROOT / "pyproject.toml").read_text("utf-8")))
+    for library in ("transformers", "gguf", "torch", "numpy", "tokenizers"):
+        assert LOG["versions"][library].partition("+")[0] == pins[library]
+
+
+@pytest.mark.parametrize("text", ["prompt", "story"])
+def test_logits_are_equal_to_rounding(text):
+    """1e-4; on a text's first token, whose state leaps, a few times that: see tests/test_smollm2.py."""
+    assert LOG[text]["the_others"] <= 1e-4
+    assert LOG[text]["first_token"] <= 3e-4
+    assert LOG[text]["equal_choices"] == 1
+
+
+def test_twenty_tokens_are_equal():
+    assert LOG["steps"]["ours"] == LOG["steps"]["theirs"]
+    assert len(LOG["steps"]["ours"]) == 20
+    assert LOG["steps"]["logits"] <= 1e-4
+
+
+def test_every_array_is_read_bit_for_bit():
+    assert LOG["gguf"] == {"arrays": 272, "equal": 272}
