@@ -37,6 +37,7 @@ from selfattention.formulas import (
     with_sink,
 )
 from selfattention.implementations import numpy_direct
+from selfattention.mutants import decoding_prices
 from selfattention.trained import smollm2
 from selfattention.trained.language_model import perplexity
 
@@ -445,7 +446,7 @@ def test_restored_by_hand():
 
 
 def test_restored_is_kept(rng):
-    """Claim: what was restored is quantised to the same whole numbers: a second time nothing is lost."""
+    """What was restored is quantised to the same whole numbers: a second time nothing is lost."""
     for bits in range(2, 9):
         q, step = quantised(rng.normal(size=(5, 8)), bits)
         again, its_step = quantised(restored(q, step), bits)
@@ -498,6 +499,18 @@ def test_decoding_model_cache(model):
         from_cache = model.logits(tokens[cache.taken : t], cache)[-1]
         off.append(np.abs(from_cache - model.logits(tokens[:t])[-1]).max())
     assert 0 < max(off) < 2e-4
+
+
+def test_decoding_paris_is_no_test():
+    """Claim: mistakes still say Paris, at five times the perplexity; another is rewarded; one keeps top-1."""
+    prices = decoding_prices.load()
+    rows = {row["name"]: row for row in prices["rows"] if "perplexity" in row}
+    right = rows["rotary_step"]["perplexity"]
+    assert rows["the_other_convention"]["paris"]
+    assert rows["the_other_convention"]["perplexity"] > 5 * right
+    assert rows["future_seen"]["perplexity"] < right / 2
+    assert rows["one_place_too_far"]["top1"] == 1
+    assert rows["one_place_too_far"]["largest"] > 1
 
 
 def test_decoding_first_key(model, story):

@@ -108,15 +108,17 @@ def _short(x):
     return f"{x:,.0f}" if x >= 100 else f"{x:.1f}" if x >= 34 else f"{x:.2f}"
 
 
-def roof(ax, intensity, speed, rows, points):
+def roof(ax, intensity, speed, rows, measured):
     """Operations per second against operations per byte: a machine's roof, and products of so many rows.
 
-    points (rows, 2): operations per byte, operations per second, measured.
+    `measured` maps a program's name to (operations per byte, operations per second), each (rows,).
     """
     ax.loglog(intensity, speed, color=OTHER)
-    ax.plot(*np.transpose(points), "o", color=ROLES["O"])
-    for count, place in zip(rows, points, strict=True):
-        ax.annotate(f"{count}", place, xytext=(5, -9), textcoords="offset points", fontsize=8)
+    for (name, (x, y)), role, marker in zip(measured.items(), "OA", "os", strict=False):
+        ax.plot(x, y, marker, color=ROLES[role], markersize=5, label=name)
+    for count, x, y in zip(rows, *next(iter(measured.values())), strict=True):
+        ax.annotate(f"{count}", (x, y), xytext=(5, -9), textcoords="offset points", fontsize=8)
     ax.set_xlabel("operations per byte")
     ax.set_ylabel("operations per second")
     ax.minorticks_off()
+    ax.legend(loc="upper left")
