@@ -174,6 +174,14 @@ def test_no_expression_is_pasted_into_a_script(path):
 TYPED = ROOT / "tests/typed_use.py"
 PYRIGHT = ROOT / "tests/browser/node_modules/pyright/index.js"
 DOORS = ["check", "display", "extras", "formulas", "implementations", "masks", "modules", "mutants"]
+DOORS += ["chat", "mutants.decoding_prices", "trained.cache", "trained.download", "trained.gguf"]
+DOORS += [
+    "trained.language_model",
+    "trained.progress",
+    "trained.recorded",
+    "trained.smollm2",
+    "trained.tokenizer",
+]
 DOORS += ["mutants.kill_matrix", "trained.reactions", "trained.rxnmapper", "trained.smiles"]
 OPERATORS = {"__call__", "__and__", "__or__", "__invert__"}
 

@@ -118,7 +118,7 @@ def test_the_chat_answers(model, monkeypatch, capsys):
     monkeypatch.setattr(smollm2, "load", lambda: model)
     assert chat.main(["What is the capital of France?"]) == 0
     assert capsys.readouterr().out == "The capital of France is Paris.\n"
-    options = ["--raw", "--tokens", "2", "--window", "3", "--sinks", "1", "--cache", "int8"]
+    options = ["--raw", "--tokens", "2", "--window", "30", "--sinks", "4", "--cache", "int8"]
     assert chat.main([FRANCE, *options]) == 0
     assert capsys.readouterr().out == " Paris.\n"
 
@@ -168,12 +168,12 @@ def test_grouped_heads_are_many_heads_with_tied_weights(model):
             np.repeat(part.reshape(576, 3, 64), 3, axis=1).reshape(576, 576)
             for part in np.split(W[:, 576:], 2, 1)
         )
-        return np.hstack([W[:, :576], K, V])
+        return np.asfortranarray(np.hstack([W[:, :576], K, V]))  # as W itself lies
 
     few = replace(model, layers=model.layers[:6])
     many = replace(few, g=9, layers=tuple({**W, "W_QKV": tied(W["W_QKV"])} for W in few.layers))
     tokens = model.tokens(FRANCE)
-    np.testing.assert_allclose(many.logits(tokens), few.logits(tokens), rtol=0, atol=1e-5)
+    np.testing.assert_allclose(many.logits(tokens), few.logits(tokens), rtol=0, atol=1e-4)
     assert many.cache().nbytes == 3 * few.cache().nbytes
 
 

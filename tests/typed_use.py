@@ -53,7 +53,7 @@ class Even(Rule):
 
 rule = causal & masks.window(3) | ~masks.prefix(2) & masks.documents([0, 0, 1, 1]) & Even()
 assert_type(rule, Rule)
-assert_type(masks.bottom_right(causal, 2, 4), Rule)
+assert_type(masks.bottom_right(causal & (masks.window(3) | masks.sinks(1)), 2, 4), Rule)
 assert_type(masks.padding([3]).tile(range(4), range(4)), np.ndarray)
 assert_type(rule.says(range(2), range(2)), Says)
 
