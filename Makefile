@@ -59,8 +59,9 @@ witness: $(VENV)/witness  ## the language model beside transformers', on the sam
 mutate: $(VENV)/mutate  ## change one sign or number of the package at a time: does a test object? an hour
 	$(BIN)/python tests/mutation/mutate.py $(ARGS)
 
-bench: $(VENV)/peers  ## race every implementation and its peers; minutes, or make bench ARGS=--quick
+bench: $(VENV)/peers  ## race every implementation, and the language model, with peers; or make bench ARGS=--quick
 	$(BIN)/python benchmarks/race.py $(ARGS)
+	$(if $(filter-out --quick,$(ARGS)),,$(BIN)/python benchmarks/decoding.py $(ARGS))
 
 $(VENV)/peers $(VENV)/mutate $(VENV)/witness: $(VENV)/installed
 	$(BIN)/pip install --quiet -e '.[$(@F)]' -c constraints.txt

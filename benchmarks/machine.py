@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-LIBRARIES = "numpy", "torch", "numba", "onnxruntime", "onnx", "jax"
+LIBRARIES = "numpy", "torch", "numba", "onnxruntime", "onnx", "jax", "transformers"
 
 
 def environment(threads):
@@ -100,6 +100,15 @@ def peak_megabytes(call):
     peak = _kilobytes("VmHWM") - before
     del answer
     return round(peak / 1024, 1)
+
+
+def resident_megabytes():
+    """What this process holds in memory, in MB of 10⁶ bytes; None where only Linux could say."""
+    if not Path("/proc/self/status").exists():
+        return None
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)
+    return round(_kilobytes("VmRSS") * 1024 / 1e6, 1)
 
 
 def _kilobytes(key):

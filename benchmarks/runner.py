@@ -21,10 +21,10 @@ class Runner:
     OpenMP leave spinning after a call would otherwise take the processor from whoever is next.
     """
 
-    def __init__(self, name, threads):
+    def __init__(self, name, threads, worker=WORKER):
         self.log = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115 (`close` closes it)
         self.process = subprocess.Popen(
-            [sys.executable, WORKER, name],
+            [sys.executable, worker, name],
             env=os.environ | environment(threads),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -102,9 +102,9 @@ def end_with_parent():
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # 1: PR_SET_PDEATHSIG
 
 
-def main():
+def main(of=Worker):
     end_with_parent()
-    answers, worker = private_stdout(), Worker(sys.argv[1])
+    answers, worker = private_stdout(), of(sys.argv[1])
     for line in sys.stdin:
         request = json.loads(line)
         try:

@@ -45,7 +45,9 @@ def calls():
     from selfattention.mutants.kill_matrix import kill_matrix
     from selfattention.mutants.prices import PRICES
     from selfattention.trained import reactions, rxnmapper
+    from selfattention.trained.tokenizer import Tokenizer
 
+    letters = {"model": "gpt2", "pre": "smollm", "tokens": ["a"], "token_type": [1], "merges": []}
     names = ["numpy_direct", "numpy_tiled"]
     first, second = map(weights_of_an_implementation, names)
     return {
@@ -58,6 +60,7 @@ def calls():
         "prices": PRICES.is_file(),
         "why not": {name: i.why_not() for name, i in IMPLEMENTATIONS.items()},
         "loaded": {name: complaint(i.load) for name, i in IMPLEMENTATIONS.items()},
+        "words": complaint(Tokenizer(letters).encode, "a"),
         "late": complaint(kill_matrix, "attention_backward"),
     }
 

@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -154,9 +155,11 @@ def test_the_reference_keeps_internals_out_of_sight(pages):
 def test_the_reference_shows_the_call_that_works(pages, name):
     page = reference(pages)[f"implementations/{name}"]
     calls = [tag.get_text().partition("[source]")[0].strip() for tag in page.select("dt.sig")]
+    steps = hasattr(import_module(f"selfattention.implementations.{name}"), "steps")
     assert calls == [
         "attention(Q, K, V, *, mask=None, bias=None, scale=None)",
         "attention_backward(dO, Q, K, V, O, L, *, mask=None, bias=None, scale=None)",
+        *["steps(K, V, *, mask=causal, scale=None)"] * steps,
     ]
 
 

@@ -292,6 +292,11 @@ def test_after_an_interruption_the_cache_is_as_it_was():
 def test_starts_and_texts_are_as_many():
     with pytest.raises(ValueError, match=r"starts has 3 numbers; wanted one for each text of \(2,\)"):
         MODEL.cache((2,), starts=[0, 1, 2])
+    with pytest.raises(ValueError, match="starts holds -1; wanted whole numbers, 0 or more"):
+        MODEL.cache((2,), starts=[0, -1])
+    for texts in ([], [[1, 2], []]):
+        with pytest.raises(ValueError, match=r"texts has lengths .* none of them empty"):
+            left_padded(texts)
     with pytest.raises(ValueError, match="cache begins its texts at several places"):
         MODEL.cache((2,), starts=[0, 1]).forget(masks.causal)
 
@@ -303,3 +308,31 @@ def test_an_implementation_that_is_not_there_is_named():
     if absent:
         with pytest.raises(ValueError, match=f"implementation {absent} cannot run here: "):
             attention_of(absent)
+
+
+@pytest.mark.parametrize("rule", [None, np.tri(3, dtype=bool), "causal"])
+def test_what_is_no_rule_is_refused(rule):
+    """None would be no mask at all."""
+    for call in (MODEL.logits, MODEL.prefill):
+        with pytest.raises(
+            TypeError, match=r"rule is a \w+; wanted one of selfattention\.masks, like causal"
+        ):
+            call(TOKENS[:3], MODEL.cache(), rule)
+
+
+def test_a_rule_that_ends_too_early_is_named():
+    """At once, from a cache, in a batch that is padded, and where rows are forgotten."""
+    table = masks.Table(np.tri(5, dtype=bool))
+    cache = a_cache()
+    batch = MODEL.cache((2,), float, starts=[0, 1])
+    for call in (
+        lambda: MODEL.logits(TOKENS[:6], rule=table),
+        lambda: MODEL.logits(TOKENS[:3], cache, table),
+        lambda: MODEL.logits([TOKENS[:6], TOKENS[:6]], batch, table),
+    ):
+        with pytest.raises(ValueError, match="mask ends before"):
+            call()
+    close(MODEL.logits(TOKENS[3:5], cache, table), MODEL.logits(TOKENS[:5])[3:])
+    cache.forget(masks.causal & masks.window(2))
+    with pytest.raises(ValueError, match="rule ends before position 5: it is Table"):
+        MODEL.logits([1], cache, table)

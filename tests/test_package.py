@@ -144,6 +144,7 @@ def test_an_implementation_that_cannot_run_says_what_to_install(said):
         loading = said["calls"]["loaded"][name]
         assert (reason or "") == loading
         assert (name in free) == (loading == "")
+    assert said["calls"]["words"] == "tokenizers is not installed: pip install 'selfattention[language]'"
     assert said["calls"]["late"] == "torch is not installed: pip install 'selfattention[torch]'"
 
 

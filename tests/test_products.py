@@ -29,10 +29,10 @@ def assert_near(came, wanted, sums_of):
 
 @given(rows=ROWS, sizes=SIZES, dtype=st.sampled_from([np.float32, np.float64]), stored=st.booleans())
 def test_floats_times_rows_are_the_product(rows, sizes, dtype, stored):
-    inputs, outputs = sizes
-    X, W = drawn(0, *rows, inputs, dtype=dtype), as_stored(1, *sizes, dtype=dtype)
+    X, W = drawn(0, *rows, sizes[0], dtype=dtype), as_stored(1, *sizes, dtype=dtype)
     W = W if stored else np.ascontiguousarray(W)
-    assert_near(X @ numba_products.Floats(W), X @ W, inputs)
+    for products in numpy_products, numba_products:
+        assert_near(X @ products.Floats(W), X @ W, sizes[0])
 
 
 @given(rows=ROWS, sizes=SIZES, dtype=st.sampled_from([np.float32, np.float64]))
@@ -89,36 +89,47 @@ def test_what_has_no_eight_bits_is_refused(W):
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_what_is_not_finite_in_a_row_stays_in_that_row(products, bad):
     X, W = drawn(0, 3, 37), as_stored(1, 37, 41)
-    kinds = [products.EightBits.of(W), *([products.Floats(W)] if products is numba_products else [])]
-    for kind in kinds:
+    for kind in products.EightBits.of(W), products.Floats(W):
         clean, X[1, 36] = X @ kind, bad
         answer, X[1, 36] = X @ kind, 0
         assert not np.isfinite(answer[1]).any()
         np.testing.assert_array_equal(answer[[0, 2]], clean[[0, 2]])
 
 
+@BOTH
 @pytest.mark.parametrize("rows", [1, 9])
-def test_rows_of_another_width_are_refused(rows):
+def test_rows_of_another_width_are_refused(products, rows):
     W = as_stored(1, 5, 7)
-    for kind in numba_products.Floats(W), numba_products.EightBits.of(W), numpy_products.EightBits.of(W):
+    for kind in products.Floats(W), products.EightBits.of(W):
         with pytest.raises(ValueError, match="matmul"):
             np.zeros((rows, 6), np.float32) @ kind
 
 
-def test_floats_copy_nothing():
+@BOTH
+def test_floats_copy_nothing(products):
     W = as_stored(1, 5, 7)
-    kind = numba_products.Floats(W)
+    kind = products.Floats(W)
     assert np.shares_memory(kind.W, W)
     assert (kind.shape, kind.nbytes) == (W.shape, W.nbytes)
 
 
-def test_the_loop_meets_the_rows_that_the_tests_mean(monkeypatch):
-    """Up to FEW rows of weights in order; otherwise NumPy, or nothing above would test the loop."""
-    met = []
-    monkeypatch.setattr(numba_products, "_dots", lambda X, weights, Y: met.append(len(X)))
-    W = as_stored(1, 5, 7)
-    for rows in 1, 8, 9:
-        np.zeros((rows, 5), np.float32) @ numba_products.Floats(W)
-    np.zeros((1, 5), np.float32) @ numba_products.Floats(np.ascontiguousarray(W))
-    np.zeros((1, 5), np.float64) @ numba_products.Floats(W)
-    assert met == [1, 8]
+@BOTH
+def test_other_floats_are_multiplied_too(products):
+    """Small whole numbers: right to the bit in half precision, and with rows of another dtype."""
+    rng = np.random.default_rng(5)
+    X, W = rng.integers(-3, 4, (2, 5)), rng.integers(-3, 4, (7, 5)).T
+    for one, other in ("f2", "f2"), ("f4", "f2"), ("f8", "f4"):
+        answer = X.astype(one) @ products.Floats(W.astype(other))
+        assert answer.dtype == one
+        np.testing.assert_array_equal(answer, X @ W)
+
+
+def test_the_short_way_is_taken_by_whom_the_tests_mean(monkeypatch):
+    """Up to 8 rows of weights in order; otherwise the library's product, or nothing above would test it."""
+    met, W = [], as_stored(1, 5, 7)
+    monkeypatch.setattr(numba_products, "_dots", lambda *arrays: met.append("numba"))
+    monkeypatch.setattr(np, "vecdot", lambda *arrays, out: met.append("numpy"))
+    for products in numpy_products, numba_products:
+        for rows, weights in (1, W), (8, W), (9, W), (1, np.ascontiguousarray(W)):
+            np.zeros((rows, 5), np.float32) @ products.Floats(weights)
+    assert met == ["numpy", "numpy", "numba", "numba"]

@@ -12,15 +12,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from transformers import DynamicCache, LlamaConfig, LlamaForCausalLM
+from llama import llama
+from transformers import DynamicCache
 
 from selfattention.trained import gguf, smollm2
 
 LOG = Path(__file__).parent / "log.json"
 LIBRARIES = "transformers", "torch", "numpy", "tokenizers", "gguf"
 FRANCE = "The capital of France is"
-PLACES = {"g_1": "input_layernorm", "W_O": "self_attn.o_proj", "g_2": "post_attention_layernorm"}
-PLACES |= {"W_gate": "mlp.gate_proj", "W_up": "mlp.up_proj", "W_down": "mlp.down_proj"}
 
 
 @pytest.fixture(scope="module")
@@ -46,43 +45,6 @@ def log():
 @pytest.fixture(scope="module")
 def theirs(model):
     return llama(model)
-
-
-def llama(model):
-    """transformers' model with our weights: (out, in) again, and RoPE's pairs sorted into halves."""
-    config = LlamaConfig(
-        vocab_size=len(model.T),
-        hidden_size=model.T.shape[1],
-        intermediate_size=model.layers[0]["W_up"].shape[1],
-        num_hidden_layers=len(model.layers),
-        num_attention_heads=model.h,
-        num_key_value_heads=model.g,
-        head_dim=model.d,
-        max_position_embeddings=model.most,
-        rms_norm_eps=model.epsilon,
-        tie_word_embeddings=True,
-        rope_parameters={"rope_type": "default", "rope_theta": model.base},
-    )
-    state = {"model.embed_tokens.weight": model.T, "lm_head.weight": model.T, "model.norm.weight": model.g_N}
-    for number, W in enumerate(model.layers):
-        state |= {f"model.layers.{number}.{name}.weight": array for name, array in renamed(model, W).items()}
-    theirs = LlamaForCausalLM(config).to(torch.from_numpy(model.T).dtype).eval()
-    theirs.load_state_dict(
-        {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in state.items()}
-    )
-    return theirs
-
-
-def renamed(model, W):
-    ends = np.cumsum([model.h, model.g]) * model.d
-    Q, K, V = np.split(W["W_QKV"].T, ends)
-    named = {"self_attn.q_proj": in_halves(Q, model.d), "self_attn.k_proj": in_halves(K, model.d)}
-    return named | {"self_attn.v_proj": V} | {place: W[name].T for name, place in PLACES.items()}
-
-
-def in_halves(rows, d):
-    """Of each head's rows, 0 2 4 … first and then 1 3 5 …"""
-    return rows.reshape(-1, d // 2, 2, rows.shape[-1]).swapaxes(1, 2).reshape(rows.shape)
 
 
 def logits(theirs, tokens):

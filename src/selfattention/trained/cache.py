@@ -191,6 +191,8 @@ class Cache:
         self._made = None  # an attention's steps, and what they were made for
         if len(starts) and self.batch != (len(starts),):
             raise ValueError(f"starts has {len(starts)} numbers; wanted one for each text of {self.batch}")
+        if (self.starts < 0).any():
+            raise ValueError(f"starts holds {self.starts.min()}; wanted whole numbers, 0 or more")
 
     @property
     def batch(self) -> tuple[int, ...]:
@@ -218,6 +220,8 @@ class Cache:
             rule = FromStart(rule, self.starts)
         if self.held == self.taken:
             return masks.bottom_right(rule, n, self.taken + n)
+        if self.taken + n > min(rule.ends):
+            raise ValueError(f"rule ends before position {self.taken + n - 1}: it is {rule!r}")
         queries = np.arange(self.taken, self.taken + n)
         return rule(queries[:, None], np.concatenate([self.places, queries]))
 
@@ -283,6 +287,12 @@ class FromStart(Rule):
 
     def __init__(self, rule: Rule, starts: np.ndarray):
         self.rule, self.starts = rule, starts[:, None, None, None]
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """What the rule knows, seen from the text that begins first."""
+        queries, keys = self.rule.ends
+        return queries + int(self.starts.min()), keys + int(self.starts.min())
 
     def __call__(self, i: np.ndarray, j: np.ndarray) -> np.ndarray:
         i, j = (np.asarray(x) - self.starts.reshape(-1, *(1,) * max(3, np.ndim(x))) for x in (i, j))

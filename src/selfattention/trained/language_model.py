@@ -105,7 +105,7 @@ class LanguageModel:
         *batch, n = known.shape
         if cache is None:
             cache = self.cache(tuple(batch), self.T.dtype, capacity=n)
-        self._check(cache, known)
+        self._check(cache, known, rule)
         cache.reserve(n)
         attend = cache.attending(attention, rule, n, self.T.dtype)
         with unchecked():
@@ -158,7 +158,7 @@ class LanguageModel:
     ) -> np.ndarray:
         """Let the cache take all tokens (…, n), so many at once; gives the last one's X (…, 1, d_model)."""
         known = self._known(tokens)
-        self._check(cache, known)
+        self._check(cache, known, rule)
         cache.reserve(known.shape[-1])  # all or none
         for start in range(0, known.shape[-1], chunk):
             X = self.states(known[..., start : start + chunk], cache, rule, attention)
@@ -218,7 +218,11 @@ class LanguageModel:
             raise ValueError(f"tokens holds {unknown[0]}; wanted integers from 0 to {len(self.T) - 1}")
         return known
 
-    def _check(self, cache, tokens):
+    def _check(self, cache, tokens, rule):
+        if not isinstance(rule, Rule):
+            raise TypeError(
+                f"rule is a {type(rule).__name__}; wanted one of selfattention.masks, like causal"
+            )
         if not isinstance(cache, Cache):
             raise TypeError(f"cache is a {type(cache).__name__}; wanted one that model.cache() has made")
         if tokens.shape[:-1] != cache.batch:
@@ -251,11 +255,18 @@ def perplexity(S: np.ndarray, tokens: ArrayLike) -> float:
 
 
 def left_padded(texts: Sequence[Sequence[int]], filler: int = 0) -> tuple[np.ndarray, list[int]]:
-    """Texts of several lengths as tokens (b, n) that end together, and at which column each begins."""
-    n = max(map(len, texts), default=0)
+    """Texts of several lengths as tokens (b, n) that end together, and at which column each begins.
+
+    Raises ValueError where there is no text, or one without tokens.
+    """
+    if not all(map(len, texts)) or not len(texts):
+        raise ValueError(
+            f"texts has lengths {[*map(len, texts)]}; wanted one text or more, none of them empty"
+        )
+    n = max(map(len, texts))
     starts = [n - len(text) for text in texts]
     rows = [[filler] * start + list(text) for start, text in zip(starts, texts, strict=True)]
-    return np.array(rows, dtype=np.int64).reshape(len(texts), n), starts
+    return np.array(rows), starts
 
 
 def attention_of(name: str) -> Attention:
