@@ -102,8 +102,8 @@ WIDGETS = (
     Widget(
         "decoding",
         "claim-decoding-first-key",
-        "Step through what the model wrote. How many keys and values does each step add to the cache, in which "
-        "layers does the first token take most of the attention, and do all heads agree?",
+        "Step through what the model wrote. How many keys and values does each step add to the cache, in "
+        "which layers does the first token take most of the attention, and do all heads agree?",
         "Attention of a language model on a question and its own answer, a row for each token: a triangle "
         "whose first column is the darkest.",
     ),
