@@ -12,7 +12,7 @@ import numpy as np
 from links import ROOT
 
 from selfattention import formulas, masks
-from selfattention.trained import reactions, rxnmapper
+from selfattention.trained import reactions, rxnmapper, smollm2
 
 LAYER, HEAD = 10, 5  # chapter 09's head, counted from 0
 REACTIONS = (
@@ -118,6 +118,11 @@ def _read(model, case):
     }
 
 
+def decoding():
+    """What the language model weighed while it answered a question, as it was recorded, and its cache."""
+    return {**smollm2.recorded()["attention"], "bytes": formulas.cache_bytes(1, 30, 3, 64, 4)}
+
+
 NUMBERS = {
     "projections": projections,
     "scaling": scaling,
@@ -127,6 +132,7 @@ NUMBERS = {
     "heads": heads,
     "formula": formula,
     "trained": trained,
+    "decoding": decoding,
 }
 
 

@@ -99,6 +99,14 @@ WIDGETS = (
         "The tokens of paracetamol below those of its reactants, with lines from each atom of the product to "
         "the atoms that the head looks at, darkest where the weight is largest.",
     ),
+    Widget(
+        "decoding",
+        "claim-decoding-first-key",
+        "Step through what the model wrote. How many keys and values does each step add to the cache, in "
+        "which layers does the first token take most of the attention, and do all heads agree?",
+        "Attention of a language model on a question and its own answer, a row for each token: a triangle "
+        "whose first column is the darkest.",
+    ),
 )
 BY_NAME = {widget.name: widget for widget in WIDGETS}
 BY_LABEL = {widget.under: widget for widget in WIDGETS}

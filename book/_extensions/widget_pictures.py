@@ -8,6 +8,7 @@ import numpy as np
 
 from selfattention import figures, formulas
 from selfattention.figures import context as context_drawings
+from selfattention.figures import decoding as decoding_drawings
 from selfattention.figures import formula as formula_drawings
 from selfattention.figures import heads as heads_drawings
 from selfattention.figures import projections as projections_drawings
@@ -94,4 +95,16 @@ def trained(layer, head, reactions):
     keys, queries = first["reactants"] - 1, first["products"] - arrow - 1
     figure, ax = plt.subplots(figsize=(6.4, 2.4))
     trained_drawings.strip(ax, above, below, keys, queries, first["A"][:, first["reactants"]])
+    return figure
+
+
+def decoding(tokens, prompt, next, layers, A, bytes):
+    """The weights of all tokens, the heads' mean, in the layer that the widget begins with."""
+    heads = A[-2]
+    mean = np.zeros((len(tokens),) * 2)
+    for head in heads:
+        for i, row in enumerate(head):
+            mean[i, : i + 1] += np.array(row) / 1000 / len(heads)
+    figure, ax = plt.subplots(figsize=(6.4, 6.4))
+    decoding_drawings.sentence(ax, tokens, mean, prompt)
     return figure

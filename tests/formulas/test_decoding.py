@@ -21,6 +21,7 @@ from selfattention.formulas import (
     layer_norm,
     log_sum_exp,
     masked_attention,
+    masked_scores,
     merge_states,
     quantised,
     restored,
@@ -36,6 +37,9 @@ from selfattention.formulas import (
     with_sink,
 )
 from selfattention.implementations import numpy_direct
+from selfattention.mutants import decoding_prices
+from selfattention.trained import smollm2
+from selfattention.trained.language_model import perplexity
 
 # The chapter's example: keys ln 1, ln 2, ln 5 in one dimension, the query 1, values 8, 4, 0.
 K = np.log([[[1.0], [2.0], [5.0]]])
@@ -444,9 +448,97 @@ def test_restored_by_hand():
 
 
 def test_restored_is_kept(rng):
-    """Claim: what was restored is quantised to the same whole numbers: a second time nothing is lost."""
+    """What was restored is quantised to the same whole numbers: a second time nothing is lost."""
     for bits in range(2, 9):
         q, step = quantised(rng.normal(size=(5, 8)), bits)
         again, its_step = quantised(restored(q, step), bits)
         np.testing.assert_array_equal(again, q)
         np.testing.assert_allclose(its_step, step)
+
+
+# ---- the claims about the language model, on the beginning of its story
+
+
+@pytest.fixture(scope="module")
+def model():
+    return smollm2.load()
+
+
+@pytest.fixture(scope="module")
+def story(model):
+    return model.tokens(smollm2.story())[:200]
+
+
+class Hidden(masks.Rule):
+    """These keys, hidden from the queries from `since` on."""
+
+    def __init__(self, keys, since):
+        self.keys, self.since = keys, since
+
+    def __call__(self, i, j):
+        return ~(np.isin(j, self.keys) & (i >= self.since))
+
+
+@pytest.fixture(scope="module")
+def cost(model, story):
+    """Perplexity of the story's second half, by what its queries may see."""
+    rules = {
+        "everything": masks.causal,
+        "no key 0": masks.causal & Hidden([0], 64),
+        "no keys 4 to 63": masks.causal & Hidden(range(4, 64), 64),
+        "window and key 0": masks.causal & (masks.window(63) | masks.sinks(1)),
+        "key 0 for nobody else": masks.causal & Hidden([0], 1),
+    }
+    scores = {name: model.logits(story, rule=rule) for name, rule in rules.items()}
+    return {name: perplexity(S[96:-1], story[97:]) for name, S in scores.items()}
+
+
+def test_decoding_model_cache(model):
+    """Claim: after each token, logits from a cache are those of the whole text; not to the last bit."""
+    tokens = model.tokens("The capital of France is Paris. The")
+    cache, off = model.cache(), []
+    for t in range(5, len(tokens) + 1):
+        from_cache = model.logits(tokens[cache.taken : t], cache)[-1]
+        off.append(np.abs(from_cache - model.logits(tokens[:t])[-1]).max())
+    assert 0 < max(off) < 2e-4
+
+
+def test_decoding_paris_is_no_test():
+    """Claim: mistakes still say Paris, at five times the perplexity; one is rewarded; one changes no choice."""
+    prices = decoding_prices.load()
+    rows = {row["name"]: row for row in prices["rows"] if "perplexity" in row}
+    right = rows["rotary_step"]["perplexity"]
+    assert rows["the_other_convention"]["paris"]
+    assert rows["the_other_convention"]["perplexity"] > 5 * right
+    assert rows["future_seen"]["perplexity"] < right / 2
+    assert rows["one_place_too_early"]["top1"] == 1
+    assert rows["one_place_too_early"]["perplexity"] < 1.001 * right
+    assert rows["one_place_too_early"]["largest"] > 1
+
+
+def test_decoding_first_key(model, story):
+    """Claim: from layer 12 on the first token gets a quarter of all attention, and its value is short."""
+    shares, lengths = [], []
+
+    def listening(Q, K, V, mask):
+        repeated = np.repeat(K, Q.shape[0] // K.shape[0], axis=0)
+        A = softmax(masked_scores(scaled_scores(Q, repeated), np.tri(len(story), dtype=bool)))
+        shares.append(A[:, 64:, 0].mean())
+        norms = np.linalg.norm(V, axis=-1)
+        lengths.append((norms[:, 0] / np.median(norms, axis=-1)).mean())
+        return numpy_direct.attention(Q, K, V, mask=mask)
+
+    model.logits(story, attention=listening)
+    assert min(shares[12:]) > 0.25
+    assert max(lengths[12:]) < 0.5
+
+
+def test_decoding_sink_hidden(cost):
+    """Claim: one key taken away costs more than sixty, and than a window that leaves it in sight."""
+    assert cost["no key 0"] > 2 * cost["everything"]
+    assert max(cost["no keys 4 to 63"], cost["window and key 0"]) < 1.5 * cost["everything"]
+
+
+def test_decoding_sink_moves(cost):
+    """Claim: hidden from everybody from the start, the first key costs next to nothing."""
+    assert cost["key 0 for nobody else"] < 1.05 * cost["everything"]
