@@ -25,6 +25,8 @@ CASES = [
     Case(g=3, mask="padding", bias=True),
     Case(mask="documents", n=11, m=11),
     Case(mask="before", n=13, m=5),
+    Case(h=3, g=3, mask="windows", n=15, m=15, bias=True),
+    Case(b=1, h=1, g=1, mask="windows", n=153, m=153),
     Case(b=3, h=3, g=1, mask="heads", n=67, m=71),
     Case(mask="nobody"),
     Case(g=2, mask="array", bias=True),

@@ -43,6 +43,9 @@ PREDICTOR = {"T": (11, 7), "W_M": (14, 7), "g_M": (7,), "b_M": (7,), "b_T": (11,
 BACKWARD = {"W_Q": (13, 3), "W_K": (13, 3), "W_V": (13, 11), "W_O": (11, 13)}
 VISIBLE = {"visible": np.tri(5, 7, 3, dtype=bool)}
 PLACES = {"positions": np.arange(5)}
+MAP = {"F": (7, 4, 6)}  # channels, high, wide; squares of 1, for these are all that divide every size
+GRID = {"Q": (2, 3, 4, 6), "K": (2, 3, 4, 6), "V": (2, 5, 4, 6)}  # h, d, high, wide
+NET = {"W_1": (7, 5), "W_2": (5, 7)}
 
 EXAMPLES = [
     Example("attention", QKV),
@@ -90,30 +93,55 @@ EXAMPLES = [
     Example("finish_state", {"c": (5,), "Z": (5,), "O": (5, 11)}),
     Example("tile_backward", {"S": (5, 7), "V": (7, 11), "dO": (5, 11), "L": (5,), "delta": (5,)}),
     Example("group_sum", {"dK": (6, 7, 3)}, others={"g": 2}),
+    Example("sigmoid", {"X": (5, 3)}),
+    Example("patches", MAP, others={"p": 1}),
+    Example("patch_embedding", MAP, {"W_E": (7, 1, 1, 13), "b_E": (13,)}),
+    Example("with_class_token", {"X": (5, 13)}, {"x_class": (13,)}),
+    Example("squeeze_excitation", MAP, NET),
+    Example("eca", MAP, {"w": (3,)}),
+    Example("cbam_channels", MAP, NET),
+    Example("cbam_positions", MAP, {"W": (2, 3, 3)}),
+    Example("cbam", MAP, NET | {"W": (2, 3, 3)}),
+    Example("attention_gate", MAP | {"G": (3, 4, 6)}, {"W_F": (7, 5), "W_G": (4, 5), "w": (6,)}),
+    Example("selective_kernel", {"F": (2, 7, 4, 6)}, {"W_1": (7, 5), "W_2": (2, 5, 7)}),
+    Example("temporal", {"F": (5, 7, 4, 6)}, {"W_1": (5, 11), "W_2": (11, 3)}),
+    Example("non_local", MAP, {"W_Q": (7, 3), "W_K": (7, 3), "W_V": (7, 5), "W_O": (5, 7)}),
+    Example("window_partition", MAP, others={"M": 1, "shift": 0}),
+    Example("window_join", {"X": (2, 3, 4, 7)}, others={"shift": 1}),
+    Example("relative_bias", {"T": (9, 3)}),
+    Example("window_attention", GRID, {"T": (1, 2)}, {"shift": 0}),
 ]
 
 # Functions of whole numbers, of positions, or of a function: one call each.
 TABLE = {"killed": np.array([[True, False], [False, False]])}
 WIDTHS = {"n": 2, "m": 3, "d_k": 5, "d_v": 7}
+VIT = {"channels": 3, "depth": 2, "d_model": 6, "d_ff": 5, "classes": 7}
 CALLS = {
     "alibi": {"i": np.array([2]), "j": np.arange(3), "h": 2},
     "alibi_slopes": {"h": 2},
     "arithmetic_intensity": {"flops": 60, "words": 31, "word_bytes": 4},
     "attention_flops": WIDTHS,
     "central_difference": {"f": np.sum, "X": np.ones(2), "step": 0.5},
+    "cbam_parameters": {"C": 12, "r": 1, "k": 3},
     "compulsory_traffic": WIDTHS,
     "direct_traffic": WIDTHS,
+    "eca_kernel_size": {"C": 64},
+    "eca_nearest_odd": {"C": 64},
     "frequencies": {"d": 4, "base": 100.0},
     "greedy_suite": TABLE,
     "multi_head_parameters": {"d_model": 6, "h": 1, "d_k": 2, "d_v": 3, "bias": True},
     "mutation_score": TABLE,
+    "relative_position_index": {"M": 2},
     "roofline": {"intensity": 2.0, "flops_per_second": 10.0, "bytes_per_second": 3.0},
     "rotation": {"k": 3, "d": 4, "base": 100.0},
     "rows_that_fit": {"M": 100, "d_k": 2, "d_v": 3, "w": 1},
     "score_variance": {"d_k": 3, "query_variance": 2.0, "key_variance": 5.0},
     "sinusoids": {"n": 3, "d_model": 4, "base": 100.0},
+    "squeeze_excitation_parameters": {"C": 12, "r": 1, "bias": True},
+    "swin_parameters": {"d": 6, "M": 2, "p": 2, "channels": 3, "classes": 5},
     "tiled_traffic": {**WIDTHS, "r": 2},
     "transformer_parameters": {"vocabulary": 3, "N": 2, "d_model": 6, "d_ff": 5, "h": 1, "d_k": 2},
+    "vit_parameters": VIT | {"image": 12, "p": 1},
 }
 NOT_OF_FLOATS = set(CALLS)
 
@@ -125,8 +153,11 @@ SMALLEST = {
     "arithmetic_intensity": {"word_bytes": 1},
     "attend_by_head": {"h": 1},
     "attention_flops": TOKENS_AND_WIDTHS,
+    "cbam_parameters": {"C": 1, "r": 1, "k": 1},
     "compulsory_traffic": TOKENS_AND_WIDTHS,
     "direct_traffic": TOKENS_AND_WIDTHS,
+    "eca_kernel_size": {"C": 1},
+    "eca_nearest_odd": {"C": 1},
     "encoder": {"h": 1, "depth": 1},
     "encoder_layer": {"h": 1},
     "frequencies": {"d": 2},
@@ -134,11 +165,19 @@ SMALLEST = {
     "head_for_weights": {"d_k": 1},
     "multi_head_attention": {"h": 1},
     "multi_head_parameters": {"d_model": 1, "h": 1, "d_k": 1, "d_v": 1},
+    "patches": {"p": 1},
+    "relative_position_index": {"M": 1},
     "rotation": {"k": -(2**53), "d": 2},
     "rows_that_fit": {"M": 13, "d_k": 1, "d_v": 0, "w": 1},
     "score_variance": {"d_k": 1},
     "sinusoids": {"n": 0, "d_model": 2},
     "split_heads": {"h": 1},
+    "squeeze_excitation_parameters": {"C": 1, "r": 1},
+    "swin_parameters": {"d": 1, "M": 1, "p": 1, "channels": 1, "classes": 0},
     "tiled_traffic": {**TOKENS_AND_WIDTHS, "r": 1},
     "transformer_parameters": {"vocabulary": 0, "N": 0, "d_model": 1, "d_ff": 1, "h": 1, "d_k": 1},
+    "vit_parameters": dict.fromkeys(VIT, 1) | {"depth": 0, "classes": 0, "image": 1, "p": 1},
+    "window_attention": {"shift": 0},
+    "window_join": {"shift": 0},
+    "window_partition": {"M": 1, "shift": 0},
 }

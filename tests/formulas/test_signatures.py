@@ -501,8 +501,9 @@ def test_masks_and_positions_are_held_to_the_same():
 # The smallest sizes
 
 NEVER_EMPTY = {"d_model", "d_memory", "d_k", "d_q", "d_hidden", "d_ff", "d_embedding", "h", "h·d_k"}
+NEVER_EMPTY |= {"channels", "high", "wide", "gate_channels", "branches", "frames", "down", "along", "side"}
 TOKENS = {"n", "m"}
-NOT_ZERO = {"projections", "effective_keys"}  # Q of the queries; one key is e⁰
+NOT_ZERO = {"projections", "effective_keys", "with_class_token"}  # Q of the queries; one key is e⁰; the token
 
 
 def kinds(example):
