@@ -54,6 +54,7 @@ ALLOWED = {
         "selfattention.mutants",
     },
     "check.py": {"selfattention.exercises"},
+    "families.py": {"numpy", "jaxtyping", "selfattention.formulas", "selfattention.printed"},
     "figures": {"numpy", "matplotlib", "selfattention.figures"},
     "display.py": {"IPython"},
     "modules.py": {"numpy", "torch", "selfattention.masks"},
