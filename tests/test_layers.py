@@ -58,6 +58,7 @@ ALLOWED = {
     "figures": {"numpy", "matplotlib", "selfattention.figures"},
     "display.py": {"IPython"},
     "modules.py": {"numpy", "torch", "selfattention.masks"},
+    "vision_modules.py": {"numpy", "torch", "selfattention.masks", "selfattention.modules"},
     "kernels.py": {"numpy", "torch", "selfattention.formulas", "selfattention.implementations.triton_here"},
     "trained": {"numpy", "torch", "selfattention.trained"},
     "trained/smiles.py": set(),
