@@ -157,7 +157,7 @@ def eca(F: Map, w: Taps) -> tuple[Map, ChannelWeights]:
 
     The score of a channel is made from its k neighbours alone; beyond the first and the last stands
     0. F (…, channels, high, wide) and w (k), k odd, give F' as F and s (…, channels, 1, 1).
-    Raises ValueError where k is even: no middle. Source: Wang et al. 2020, eqs. 5 to 8.
+    Raises ValueError where k is even: no middle. Source: Wang et al. 2020, section 3.2.
     """
     _check_odd("w", w)
     s = sigmoid(_neighbours(F.mean((-2, -1)), len(w), -1) @ w)[..., None, None]
@@ -181,7 +181,7 @@ def eca_nearest_odd(C: int) -> tuple[int, ...]:
     """Eq. eca-nearest-odd:  k = the odd number nearest to t,  t = (log₂ C + 1) / 2.
 
     The reading of the paper's words; where t is even, two are equally near, and both are returned.
-    Source: Wang et al. 2020, eq. 12.
+    Source: Wang et al. 2020, section 3.2.
     Raises ValueError where C is not a positive integer.
     """
     k = 1
@@ -298,7 +298,7 @@ def non_local(
     F (…, channels, high, wide), W_Q and W_K (channels, d_k), W_V (channels, d_v), W_O (d_v, channels)
     give F' as F and A (…, n, n) for n = high · wide. W_O = 0, at the start, gives F' = F.
     Raises ValueError or TypeError, naming the argument that does not fit.
-    Source: Wang et al. 2018, eqs. 1, 4 and 6, the embedded Gaussian.
+    Source: Wang et al. 2018, eqs. 1, 3 and 6, the embedded Gaussian.
     """
     Q, K, V = projections(patches(F, 1), W_Q, W_K, W_V)
     A = softmax(dot_scores(Q, K))
@@ -425,7 +425,7 @@ def cbam_parameters(C: int, r: int, *, k: int = 7) -> int:
 
     Without biases. Returns a count of parameters.
     Raises ValueError where r does not divide C, or an argument is no count.
-    Source: Woo et al. 2018, section 3.1.
+    Source: Woo et al. 2018, section 3.
     """
     return 2 * C * _reduced(C, r) + 2 * k * k
 
