@@ -154,6 +154,12 @@ def test_squeeze_excitation_is_torchs(F, rng):
     np.testing.assert_allclose(squeeze_excitation(F, W_1, W_2)[0], x * s[..., None, None], rtol=1e-12)
 
 
+def test_squeeze_excitation_refuses_a_sum_that_overflows():
+    """relu would make 0 of −∞, and σ a weight of 1 / 2: nobody would be told."""
+    with pytest.raises(ValueError, match=r"^F, W_1, W_2 leave the range of float64: _relu is given -inf"):
+        squeeze_excitation(np.full((1, 1, 1), 1e300), -1e300 * ONE, ONE)
+
+
 def test_eca_by_hand():
     """Three channels with means 1, 2, 3 and taps 1, 0, 1: beside the middle 1 + 3, at the ends 2 and 2."""
     F = np.arange(1.0, 4)[:, None, None] * np.ones((3, 2, 2))
@@ -371,6 +377,13 @@ def test_selective_kernel_sigmoid(rng):
     np.testing.assert_allclose(selective_kernel(F, W_1, W_2)[1][0, :, 0, 0], sigmoid(difference), rtol=1e-12)
 
 
+def test_selective_kernel_refuses_a_score_that_overflows():
+    """Softmax would take −∞ for a branch that may not be seen."""
+    F, W_2 = np.full((2, 1, 1, 1), 1e200), np.array([-1e200, 1]).reshape(2, 1, 1)
+    with pytest.raises(ValueError, match=r"^F, W_1, W_2 leave the range of float64: _finite gives -inf"):
+        selective_kernel(F, ONE, W_2)
+
+
 def test_selective_kernel_does_not_look_at_its_neighbours(rng):
     """A picture's weights do not change with the batch; over the branches they sum to 1 for each channel."""
     F, W_1, W_2 = rng.normal(size=(3, 2, 5, 3, 7)), rng.normal(size=(5, 3)), rng.normal(size=(2, 3, 5))
@@ -530,6 +543,13 @@ def test_window_attention_of_one_window_is_attention(rng):
     np.testing.assert_allclose(patches(plain, 1), attention(*tokens), rtol=1e-12)
     O, _ = numpy_direct.attention(*tokens, bias=relative_bias(T))
     np.testing.assert_allclose(patches(window_attention(Q, K, V, T)[0], 1), O, rtol=1e-12)
+
+
+def test_window_attention_refuses_a_score_that_overflows():
+    """Neither score nor bias is too large, but their sum is: −∞ would hide the key."""
+    Q = np.full((1, 1, 2, 2), 1e154)
+    with pytest.raises(ValueError, match=r"^Q, K, V, T leave the range of float64: _finite gives -inf"):
+        window_attention(Q, -1.7 * Q, Q, np.full((9, 1), -1e308))
 
 
 def test_window_attention_counts_swins_pairs(rng):
