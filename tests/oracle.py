@@ -72,6 +72,10 @@ class Case:
     def ids(self):
         return np.arange(max(self.n, self.m)) // 3
 
+    def window(self, i):
+        """Of a picture of height 3, in a grid of squares of two that lies one place down and to the right."""
+        return [(place - 1) // 2 for place in divmod(i, self.n // 3)]
+
     def rule(self):
         """The mask as the package says it."""
         return {
@@ -85,6 +89,7 @@ class Case:
             "prefix": masks.causal | masks.prefix(2),
             "padding": masks.padding(self.lengths()),
             "documents": masks.documents(self.ids()) & masks.causal,
+            "windows": self.mask == "windows" and masks.shifted_windows(3, self.n // 3, 2, 1),
             "before": masks.bottom_right(masks.documents(self.ids()[: self.m]), self.n, self.m),
             "heads": masks.Table(self.visible()[0] if self.mask == "heads" else [[True]]) & masks.causal,
             "nobody": ~masks.everybody,
@@ -111,6 +116,7 @@ class Case:
             "prefix": lambda b, i, j: j <= i or j < 2,
             "padding": lambda b, i, j: j < lengths[b],
             "documents": lambda b, i, j: ids[i] == ids[j] and j <= i,
+            "windows": lambda b, i, j: self.window(i) == self.window(j),
             "before": lambda b, i, j: i >= self.n - self.m and ids[i + self.m - self.n] == ids[j],
             "nobody": lambda b, i, j: False,
             "array": lambda b, i, j: (7 * i + 5 * j + 3 * b) % 4 > 0,

@@ -12,6 +12,7 @@ from oracle import NAMES, Case
 
 from selfattention import masks
 from selfattention.implementations import IMPLEMENTATIONS, arguments, contract
+from selfattention.implementations.learned_bias import bias_backward
 
 CASES = [
     Case(),
@@ -26,6 +27,8 @@ CASES = [
     Case(g=3, mask="padding", bias=True),
     Case(mask="documents", n=11, m=11),
     Case(mask="before", n=13, m=5),
+    Case(h=3, g=3, mask="windows", n=15, m=15, bias=True),
+    Case(b=1, h=1, g=1, mask="windows", n=153, m=153),
     Case(b=3, h=3, g=1, mask="heads", n=67, m=71),
     Case(mask="nobody"),
     Case(g=2, mask="array", bias=True),
@@ -117,6 +120,19 @@ def test_half_precisions_accumulate_in_float32(implementation, case, dtype):
     if implementation.compiler == "triton" and implementation.device == "cpu" and dtype == torch.bfloat16:
         pytest.skip("Triton's interpreter multiplies bfloat16 wrongly; see test_triton_fused.py")
     assert_within_budget(answers(implementation, case, dtype), case, dtype)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_a_learned_bias_gets_its_gradient_from_anybodys_answers(implementation, dtype):
+    """More in test_learned_bias.py, where nobody is compiled."""
+    case = Case(g=3, mask="padding", bias=True)
+    Q, K, V, dO, bias = arrays_for(implementation, *case.inputs(), dtype=dtype)
+    O, L = implementation.load().attention(Q, K, V, mask=case.rule(), bias=bias)
+    dB = as_float64(bias_backward(dO, Q, K, V, O, L, mask=case.rule(), bias=bias))
+    *QKV, dO, bias = (x.double() for x in oracle.rounded(case, dtype))
+    exact, _ = oracle.attention(*QKV, torch.from_numpy(case.visible()), bias.requires_grad_())
+    wanted = torch.autograd.grad(exact, bias, dO)[0].numpy()
+    assert abs(dB - wanted).max() <= 16 * torch.finfo(dtype).eps * abs(wanted).max()
 
 
 rules = st.recursive(
@@ -384,19 +400,6 @@ def test_what_rules_and_users_bring_goes_where_Q_is():
     form = contract.Form(Q, K, V, mask, bias, None, arguments.unchanged)
     arrays = form.bias, form.rule.allowed, form._array(masks.causal.tile(range(5), range(7)))
     assert [array.device.type for array in arrays] == ["meta", "meta", "meta"]
-
-
-@pytest.mark.parametrize("name", ["torch_direct", "torch_tiled", "triton_fused"])
-def test_a_bias_that_wants_to_learn_is_refused(name):
-    """It would have been left without a gradient, and nobody told."""
-    if why := IMPLEMENTATIONS[name].why_not():
-        pytest.skip(why)
-    Q, K, V = map(torch.tensor, Case().inputs()[:3])
-    attention, bias = IMPLEMENTATIONS[name].load().attention, torch.zeros(5, 7, requires_grad=True)
-    with pytest.raises(ValueError, match=r"^bias requires a gradient"):
-        attention(Q, K, V, bias=bias)
-    with torch.no_grad():
-        torch.testing.assert_close(attention(Q, K, V, bias=bias), attention(Q, K, V))
 
 
 @pytest.mark.parametrize("name", ["torch_direct", "torch_tiled", "triton_fused"])

@@ -55,9 +55,11 @@ ALLOWED = {
         "selfattention.mutants",
     },
     "check.py": {"selfattention.exercises"},
+    "families.py": {"numpy", "jaxtyping", "selfattention.formulas", "selfattention.printed"},
     "figures": {"numpy", "matplotlib", "selfattention.figures"},
     "display.py": {"IPython"},
     "modules.py": {"numpy", "torch", "selfattention.masks"},
+    "vision_modules.py": {"numpy", "torch", "selfattention.masks", "selfattention.modules"},
     "kernels.py": {"numpy", "torch", "selfattention.formulas", "selfattention.implementations.triton_here"},
     "trained": {
         "numpy",

@@ -25,7 +25,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
 # What a module's file or folder must be called to be allowed a library that the wheel does not bring.
 HEAVY = re.compile(
-    r"selfattention\.(modules|kernels|display|figures|implementations\.(torch|numba|register|triton)_)"
+    r"selfattention\.((vision_)?modules|kernels|display|figures|implementations\.(torch|numba|register|triton)_)"
 )
 ADVICE = re.compile(r"(\w+) is not installed: pip install 'selfattention\[(\w+)\]'")
 
@@ -183,6 +183,7 @@ DOORS += [
     "trained.smollm2",
     "trained.tokenizer",
 ]
+DOORS += ["families", "vision_modules"]
 DOORS += ["mutants.kill_matrix", "trained.reactions", "trained.rxnmapper", "trained.smiles"]
 OPERATORS = {"__call__", "__and__", "__or__", "__invert__"}
 

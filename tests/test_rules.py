@@ -75,6 +75,23 @@ def test_documents_by_hand():
     np.testing.assert_array_equal(seen(masks.documents([0, 0, 5]), 3, 3), [[1, 1, 0], [1, 1, 0], [0, 0, 1]])
 
 
+def test_shifted_windows_by_hand():
+    """Two rows of three: squares of two from the corner, and of a grid one place down and to the right."""
+    plain, moved = masks.shifted_windows(2, 3, 2), masks.shifted_windows(2, 3, 2, 1)
+    same = [[1, 1, 0, 1, 1, 0], [1, 1, 0, 1, 1, 0], [0, 0, 1, 0, 0, 1]]
+    np.testing.assert_array_equal(seen(plain, 6, 6), same + same)
+    rows = [[1, 0, 0], [0, 1, 1], [0, 1, 1]]
+    np.testing.assert_array_equal(seen(moved, 6, 6), np.kron(np.eye(2, dtype=int), rows))
+    assert moved.ends == (6, 6)
+
+
+def test_windows_of_a_row_are_those_of_a_line():
+    """A picture of one row, or of one column."""
+    for shape in (1, 7), (7, 1):
+        rule = masks.shifted_windows(*shape, 3, 2)
+        np.testing.assert_array_equal(seen(rule, 7, 7), seen(masks.documents([0, 0, 1, 1, 1, 2, 2]), 7, 7))
+
+
 def test_algebra_by_hand():
     a, b = masks.causal, masks.prefix(1)
     np.testing.assert_array_equal(seen(~a, 2, 2), 1 - seen(a, 2, 2))
@@ -158,6 +175,19 @@ def table(shape, share, seed):
     return Table(allowed), definition
 
 
+def windows(height, width, M, shift):
+    """In rows and columns; shift is brought below M."""
+    shift = type(shift)(int(shift) % int(M))
+
+    def window(i):
+        return [(place - int(shift)) // int(M) for place in divmod(i, width)]
+
+    def definition(b, h, i, j):
+        return all(0 <= place < height * width for place in (i, j)) and window(i) == window(j)
+
+    return masks.shifted_windows(height, width, M, shift), definition
+
+
 def moved(pair, n, m):
     rule, definition = pair
     return masks.bottom_right(rule, n, m), lambda b, h, i, j: definition(b, h, i + int(m) - int(n), j)
@@ -188,6 +218,7 @@ leaves = st.one_of(
     ),
     as_arrays(0, 3, max_size=12).map(documents),
     st.lists(st.sampled_from([-(2**70), -1, 2**63, 2**64]), max_size=12).map(documents),
+    st.builds(windows, st.integers(1, 4), st.integers(1, 4), as_integers(1, 5), as_integers(0, 5)),
     st.builds(
         lambda lead, n, m, share, seed: table((*lead, n, m), share, seed),
         st.sampled_from([(), (1,), (2,), (1, 1), (3, 1), (1, 2), (3, 2)]),
@@ -303,6 +334,12 @@ def test_who_writes_into_an_answer_changes_no_rule(pair, rows, columns):
         (masks.documents([0, 0, 1, 1]), range(2, 4), range(2, 5), Says.SOMEBODY),
         (masks.documents([0, 0, 1, 1]), range(4, 6), range(2, 4), Says.NOBODY),
         (masks.documents([0, 0, 1, 1]), range(2, 4), range(-3, 0), Says.NOBODY),
+        (masks.shifted_windows(4, 4, 2), range(0, 8), range(8, 16), Says.NOBODY),
+        (masks.shifted_windows(4, 4, 2), range(0, 2), range(2, 4), Says.NOBODY),
+        (masks.shifted_windows(4, 4, 2), range(0, 8), range(4, 12), Says.SOMEBODY),
+        (masks.shifted_windows(4, 4, 2, 1), range(0, 4), range(4, 16), Says.NOBODY),
+        (masks.shifted_windows(4, 4, 2, 1), range(1, 3), range(1, 3), Says.EVERYBODY),
+        (masks.shifted_windows(4, 4, 2**70, 2**69), range(0, 16), range(0, 16), Says.EVERYBODY),
         (Table(np.tri(4, dtype=bool)), range(2, 4), range(0, 2), Says.EVERYBODY),
         (Table(np.tri(4, dtype=bool)), range(0, 2), range(2, 4), Says.NOBODY),
         (Table(np.tri(4, dtype=bool)), range(0, 2), range(0, 2), Says.SOMEBODY),
@@ -642,6 +679,10 @@ def test_a_table_of_booleans_is_taken_as_it_comes():
             (lambda x=x: masks.documents(x), "ids")
             for x in ([[1]], 1, [1.5], [True, False], np.zeros(2), np.zeros(0), ["a"])
         ),
+        *((lambda x=x: masks.shifted_windows(x, 3, 2), "height") for x in (0, -1, 1.0, True, None)),
+        *((lambda x=x: masks.shifted_windows(3, x, 2), "width") for x in (0, np.int8(-1), "3")),
+        *((lambda x=x: masks.shifted_windows(3, 3, x), "M") for x in (0, 2.0, [2])),
+        *((lambda x=x: masks.shifted_windows(3, 3, 2, x), "shift") for x in (-1, 1.0, None, 2)),
         *((lambda n=n: masks.bottom_right(masks.causal, n, 3), "n") for n in (-1, 1.0, FAR + 1)),
         *((lambda m=m: masks.bottom_right(masks.causal, 3, m), "m") for m in (-1, 1.0, True)),
     ],
@@ -676,6 +717,7 @@ def test_sizes_up_to_the_farthest_position():
         (Knights(), (np.inf, np.inf)),
         (masks.documents([1, 1, 2]), (3, 3)),
         (Table(np.ones((2, 1, 3, 4), bool)), (3, 4)),
+        (masks.shifted_windows(3, 4, 2), (12, 12)),
         (~Table(np.ones((3, 4), bool)), (3, 4)),
         (masks.bottom_right(masks.documents([1, 1, 2]), 5, 3), (5, 3)),
         (masks.bottom_right(masks.documents([1, 1, 2]), 1, 3), (1, 3)),
@@ -706,6 +748,7 @@ def test_a_rule_knows_its_ends(rule, ends):
         (masks.documents(range(6)), "documents([0, 1, 2, 3, 4, 5])"),
         (masks.documents(range(8192)), "documents([0, 1, 2, 3, 4, 5, …])"),
         (Table(np.ones((2, 1, 3, 4), bool)), "Table(2 × 1 × 3 × 4)"),
+        (masks.shifted_windows(np.int8(4), 6, 2), "shifted_windows(4, 6, 2, 0)"),
         (masks.bottom_right(masks.causal, 3, 1), "Moved(causal, -2)"),
         (masks.causal & masks.window(3), "causal & window(3)"),
         (masks.causal & masks.window(3) | masks.prefix(2), "causal & window(3) | prefix(2)"),
@@ -734,6 +777,7 @@ ONE_OF_EACH = [
     masks.prefix(1),
     masks.sinks(1),
     masks.documents([1]),
+    masks.shifted_windows(2, 3, 2, 1),
     Table([[True]]),
     ~masks.causal,
     masks.causal & masks.prefix(1),

@@ -8,8 +8,9 @@ Answers are booleans (…, n, m). Their leading axes are those of the scores: th
 (h, n, m), one mask per head, and a batch has four, (b, h, n, m) or (b, 1, n, m).
 
 A rule of lengths or distances answers for any whole numbers i and j. A rule made from a list of
-positions, `documents` or `Table`, knows those and no others: whoever stands before the first or
-after the last sees nobody and is seen by nobody. The arrays that a rule is made from are copied.
+positions, `documents`, `shifted_windows` or `Table`, knows those and no others: whoever stands before
+the first or after the last sees nobody and is seen by nobody. The arrays that a rule is made from are
+copied.
 """
 
 import math
@@ -359,6 +360,16 @@ class SameDocument(_Known):
 
 
 @dataclass(frozen=True, eq=False)
+class SameWindow(SameDocument):
+    """Queries and keys of the same window of a picture; ids as there, and how the rule was called."""
+
+    said: str
+
+    def __repr__(self):
+        return self.said
+
+
+@dataclass(frozen=True, eq=False)
 class Table(_Known):
     """A boolean array (…, n, m), True = may see, looked up; nobody may see what it does not hold.
 
@@ -443,6 +454,22 @@ def documents(ids: ArrayLike) -> Rule:
     if array.ndim != 1:
         raise ValueError(f"ids has shape {array.shape}; wanted one integer per position")
     return SameDocument(array)
+
+
+def shifted_windows(height: int, width: int, M: int, shift: int = 0) -> Rule:
+    """Same window of a picture: M × M squares of a grid that lies `shift` places down and to the right.
+
+    Position i is row i // width, column i % width of height × width. Windows at the edges are what the
+    grid leaves of them: none goes around to the other side, so no token needs to be moved.
+    """
+    given = ("height", height, 1), ("width", width, 1), ("M", M, 1), ("shift", shift, 0)
+    wanted = ("a non-negative integer", "a positive integer")
+    height, width, M, shift = (_whole(name, size, least, wanted[least]) for name, size, least in given)
+    if shift >= M:
+        raise ValueError(f"shift is {shift}; wanted a non-negative integer below M = {M}")
+    said = f"shifted_windows({height}, {width}, {M}, {shift})"
+    down, along = ((np.arange(length) - min(shift, FAR)) // min(M, FAR) + 1 for length in (height, width))
+    return SameWindow(_frozen((down[:, None] * (along[-1] + 1) + along).ravel()), said)
 
 
 def top_left(rule: Rule, n: int, m: int) -> Rule:

@@ -361,20 +361,25 @@ def _size(name, size, usual=None):
 
 
 def _check_tokens(name, X, axes, width, W):
-    """Tokens of the layer's width, device and dtype, or of a dtype that autocast makes into another."""
-    if not isinstance(X, Tensor):
-        cure = f": torch.from_numpy({name}).to({W.dtype})" if isinstance(X, np.ndarray) else ""
-        raise TypeError(f"{name} is a {type(X).__name__}; wanted a torch.Tensor{cure}")
+    """Dense tokens of the layer's width."""
+    _check_tensor(name, X, W)
     if X.is_nested or X.layout != torch.strided:
         raise TypeError(f"{name} is nested or sparse; wanted it padded, to_padded_tensor(0.0), and key_mask")
-    if X.device != W.device:
-        raise ValueError(f"{name} is on {X.device}; wanted the layer's device: {name}.to({str(W.device)!r})")
-    if X.dtype != W.dtype and not (_autocasts(X) and _autocasts(W)):
-        raise TypeError(f"{name} has dtype {X.dtype}; wanted the layer's, {W.dtype}: {name}.to({W.dtype})")
     if X.dim() < 2 or X.shape[-1] != width:
         raise ValueError(
             f"{name} has shape {(*X.shape,)}; wanted (…, {', '.join(axes)}) with {axes[1]} = {width}"
         )
+
+
+def _check_tensor(name, X, W):
+    """A tensor of the layer's device and dtype, or of a dtype that autocast makes into another."""
+    if not isinstance(X, Tensor):
+        cure = f": torch.from_numpy({name}).to({W.dtype})" if isinstance(X, np.ndarray) else ""
+        raise TypeError(f"{name} is a {type(X).__name__}; wanted a torch.Tensor{cure}")
+    if X.device != W.device:
+        raise ValueError(f"{name} is on {X.device}; wanted the layer's device: {name}.to({str(W.device)!r})")
+    if X.dtype != W.dtype and not (_autocasts(X) and _autocasts(W)):
+        raise TypeError(f"{name} has dtype {X.dtype}; wanted the layer's, {W.dtype}: {name}.to({W.dtype})")
 
 
 def _autocasts(tensor):

@@ -44,6 +44,9 @@ BACKWARD = {"W_Q": (13, 3), "W_K": (13, 3), "W_V": (13, 11), "W_O": (11, 13)}
 STEP = {"Q": (6, 5, 3), "K": (2, 5, 3), "V": (2, 5, 11), "past_K": (2, 7, 3), "past_V": (2, 7, 11)}
 VISIBLE = {"visible": np.tri(5, 7, 3, dtype=bool)}
 PLACES = {"positions": np.arange(5)}
+MAP = {"F": (7, 4, 6)}  # channels, high, wide; squares of 1, for these are all that divide every size
+GRID = {"Q": (2, 3, 4, 6), "K": (2, 3, 4, 6), "V": (2, 5, 4, 6)}  # h, d, high, wide
+NET = {"W_1": (7, 5), "W_2": (5, 7)}
 
 EXAMPLES = [
     Example("attention", QKV),
@@ -98,11 +101,29 @@ EXAMPLES = [
     Example("rotary_step", STEP | {name: (*STEP[name][:2], 6) for name in ("Q", "K", "past_K")}),
     Example("with_sink", {"O": (5, 11), "L": (5,), "s": (5,)}),
     Example("restored", {"step": (5,)}, others={"q": np.arange(-17, 18).reshape(5, 7)}),
+    Example("sigmoid", {"X": (5, 3)}),
+    Example("patches", MAP, others={"p": 1}),
+    Example("patch_embedding", MAP, {"W_E": (7, 1, 1, 13), "b_E": (13,)}),
+    Example("with_class_token", {"X": (5, 13)}, {"x_class": (13,)}),
+    Example("squeeze_excitation", MAP, NET),
+    Example("eca", MAP, {"w": (3,)}),
+    Example("cbam_channels", MAP, NET),
+    Example("cbam_positions", MAP, {"W": (2, 3, 3)}),
+    Example("cbam", MAP, NET | {"W": (2, 3, 3)}),
+    Example("attention_gate", MAP | {"G": (3, 4, 6)}, {"W_F": (7, 5), "W_G": (4, 5), "w": (6,)}),
+    Example("selective_kernel", {"F": (2, 7, 4, 6)}, {"W_1": (7, 5), "W_2": (2, 5, 7)}),
+    Example("temporal", {"F": (5, 7, 4, 6)}, {"W_1": (5, 11), "W_2": (11, 3)}),
+    Example("non_local", MAP, {"W_Q": (7, 3), "W_K": (7, 3), "W_V": (7, 5), "W_O": (5, 7)}),
+    Example("window_partition", MAP, others={"M": 1, "shift": 0}),
+    Example("window_join", {"X": (2, 3, 4, 7)}, others={"shift": 1}),
+    Example("relative_bias", {"T": (9, 3)}),
+    Example("window_attention", GRID, {"T": (1, 2)}, {"shift": 0}),
 ]
 
 # Functions of whole numbers, of positions, or of a function: one call each.
 TABLE = {"killed": np.array([[True, False], [False, False]])}
 WIDTHS = {"n": 2, "m": 3, "d_k": 5, "d_v": 7}
+VIT = {"channels": 3, "depth": 2, "d_model": 6, "d_ff": 5, "classes": 7}
 CALLS = {
     "alibi": {"i": np.array([2]), "j": np.arange(3), "h": 2},
     "alibi_slopes": {"h": 2},
@@ -110,23 +131,30 @@ CALLS = {
     "attention_flops": WIDTHS,
     "cache_bytes": {"tokens": 3, "layers": 5, "g": 2, "d": 7, "word_bytes": 4},
     "central_difference": {"f": np.sum, "X": np.ones(2), "step": 0.5},
+    "cbam_parameters": {"C": 12, "r": 1, "k": 3},
     "compulsory_traffic": WIDTHS,
     "decode_intensity": {"m": 3, "layers": 5, "h": 6, "g": 2, "d": 7, "word_bytes": 4}
     | {"weights": 11, "b": 13, "n": 17},
     "direct_traffic": WIDTHS,
+    "eca_kernel_size": {"C": 64},
+    "eca_nearest_odd": {"C": 64},
     "frequencies": {"d": 4, "base": 100.0},
     "greedy_suite": TABLE,
     "latent_cache_bytes": {"tokens": 3, "layers": 5, "d_latent": 7, "d_rope": 2, "word_bytes": 4},
     "multi_head_parameters": {"d_model": 6, "h": 1, "d_k": 2, "d_v": 3, "bias": True},
     "mutation_score": TABLE,
     "quantised": {"X": np.array([[1.0, -3.0]]), "bits": 4},
+    "relative_position_index": {"M": 2},
     "roofline": {"intensity": 2.0, "flops_per_second": 10.0, "bytes_per_second": 3.0},
     "rotation": {"k": 3, "d": 4, "base": 100.0},
     "rows_that_fit": {"M": 100, "d_k": 2, "d_v": 3, "w": 1},
     "score_variance": {"d_k": 3, "query_variance": 2.0, "key_variance": 5.0},
     "sinusoids": {"n": 3, "d_model": 4, "base": 100.0},
+    "squeeze_excitation_parameters": {"C": 12, "r": 1, "bias": True},
+    "swin_parameters": {"d": 6, "M": 2, "p": 2, "channels": 3, "classes": 5},
     "tiled_traffic": {**WIDTHS, "r": 2},
     "transformer_parameters": {"vocabulary": 3, "N": 2, "d_model": 6, "d_ff": 5, "h": 1, "d_k": 2},
+    "vit_parameters": VIT | {"image": 12, "p": 1},
 }
 NOT_OF_FLOATS = set(CALLS)
 
@@ -139,10 +167,13 @@ SMALLEST = {
     "attend_by_head": {"h": 1},
     "attention_flops": TOKENS_AND_WIDTHS,
     "cache_bytes": {"tokens": 0, "layers": 0, "g": 1, "d": 1, "word_bytes": 1},
+    "cbam_parameters": {"C": 1, "r": 1, "k": 1},
     "compulsory_traffic": TOKENS_AND_WIDTHS,
     "decode_intensity": {"m": 0, "layers": 0, "h": 1, "g": 1, "d": 1, "word_bytes": 1}
     | {"weights": 0, "b": 1, "n": 1},
     "direct_traffic": TOKENS_AND_WIDTHS,
+    "eca_kernel_size": {"C": 1},
+    "eca_nearest_odd": {"C": 1},
     "encoder": {"h": 1, "depth": 1},
     "encoder_layer": {"h": 1},
     "frequencies": {"d": 2},
@@ -152,11 +183,19 @@ SMALLEST = {
     "multi_head_attention": {"h": 1},
     "multi_head_parameters": {"d_model": 1, "h": 1, "d_k": 1, "d_v": 1},
     "quantised": {"bits": 2},
+    "patches": {"p": 1},
+    "relative_position_index": {"M": 1},
     "rotation": {"k": -(2**53), "d": 2},
     "rows_that_fit": {"M": 13, "d_k": 1, "d_v": 0, "w": 1},
     "score_variance": {"d_k": 1},
     "sinusoids": {"n": 0, "d_model": 2},
     "split_heads": {"h": 1},
+    "squeeze_excitation_parameters": {"C": 1, "r": 1},
+    "swin_parameters": {"d": 1, "M": 1, "p": 1, "channels": 1, "classes": 0},
     "tiled_traffic": {**TOKENS_AND_WIDTHS, "r": 1},
     "transformer_parameters": {"vocabulary": 0, "N": 0, "d_model": 1, "d_ff": 1, "h": 1, "d_k": 1},
+    "vit_parameters": dict.fromkeys(VIT, 1) | {"depth": 0, "classes": 0, "image": 1, "p": 1},
+    "window_attention": {"shift": 0},
+    "window_join": {"shift": 0},
+    "window_partition": {"M": 1, "shift": 0},
 }

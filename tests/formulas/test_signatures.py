@@ -512,13 +512,10 @@ def test_masks_and_positions_are_held_to_the_same():
 # The smallest sizes
 
 NEVER_EMPTY = {"d_model", "d_memory", "d_k", "d_q", "d_hidden", "d_ff", "d_embedding", "g", "h", "h·d_k"}
+NEVER_EMPTY |= {"channels", "high", "wide", "gate_channels", "branches", "frames", "down", "along", "side"}
 TOKENS = {"n", "m"}
-NOT_ZERO = {
-    "projections",
-    "effective_keys",
-    "step",
-    "rotary_step",
-}  # Q of the queries; one key is e⁰; the cache stays
+NOT_ZERO = {"projections", "effective_keys"}  # Q of the queries; one key is e⁰
+NOT_ZERO |= {"step", "rotary_step", "with_class_token"}  # the cache stays; the token stays
 
 
 def kinds(example):

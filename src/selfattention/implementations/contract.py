@@ -7,7 +7,8 @@ Q (…, h, n, d_k), K (…, g, m, d_k), V (…, g, m, d_v); g divides h, and hea
 group i // (h / g), without a copy of K or V. `mask` is a rule of `selfattention.masks` or a boolean
 array that broadcasts to (…, h, n, m), True = may see: three axes are one mask per head, (h, n, m). A
 rule answers with (n, m), (h, n, m) or (b, h, n, m), b the members of all leading axes, in order.
-`bias` (…, h, n, m) is added to the scaled scores; `scale` is d_k**-0.5 where it is not given.
+`bias` (…, h, n, m) is added to the scaled scores; `scale` is d_k**-0.5 where it is not given. A bias that
+is learned gets its gradient, summed over what it was broadcast over: see `learned_bias`.
 O (…, h, n, d_v) is the output, L (…, h, n) the log-sum-exp of each row of scores. O has the dtype of
 Q, K and V; half precisions accumulate in float32, and L stays there.
 
@@ -295,10 +296,10 @@ def _none(X):
     return library_of(X).isnan(X[..., :0]).any(-1)
 
 
-def _visible(Q, K, rule, bias):
+def _visible(Q, K, rule, bias, at_a_time=None):
     """(some rows, who among them sees whom (b, h, rows, m)), so many rows that memory stays linear in n."""
     (b, h, n, _), m = Q.shape, K.shape[2]
-    xp, size = library_of(Q), max(1, AT_A_TIME // max(1, b * h * m))
+    xp, size = library_of(Q), max(1, (at_a_time or AT_A_TIME) // max(1, b * h * m))
     for start in range(0, n if m else 0, size):
         rows = range(start, min(start + size, n))
         part = slice(rows.start, rows.stop)
@@ -344,7 +345,8 @@ class Form:
         self.working_dtype = working_dtype
         self.sums = accumulator(Q.dtype, self.xp)
         self.like = Q
-        self.kept = self.xp is not np and sys.modules["torch"].is_grad_enabled() and learns(Q, K, V)
+        learned = [array for array in (Q, K, V, bias) if is_tensor(array)]
+        self.kept = bool(learned) and sys.modules["torch"].is_grad_enabled() and learns(*learned)
         check_axes(Q, K, V)
         self.h, self.n, d_k = (1, *Q.shape)[-3:]
         self.g, self.m = (1, *K.shape)[-3:-1]

@@ -5,11 +5,12 @@ from selfattention.extras import needed
 with needed():
     import torch
 
+from selfattention.implementations import learned_bias
 from selfattention.implementations.contract import in_its_own_dtype
 
 
 def differentiable(outputs, gradients):
-    """`outputs(Q, K, V, rule, bias, scale) -> (O, L)`, made differentiable in Q, K and V.
+    """`outputs(Q, K, V, rule, bias, scale) -> (O, L)`, made differentiable in Q, K, V and the bias.
 
     Between the passes only the inputs, O and L are kept, no scores and no weights.
     `gradients(dO, dL, Q, K, V, O, L, rule, bias, scale)` gives dQ, dK and dV; dL is zero where the
@@ -27,12 +28,9 @@ def differentiable(outputs, gradients):
         @staticmethod
         def backward(ctx, dO, dL):
             (*arrays, bias), (rule, scale) = ctx.saved_tensors, ctx.rest
+            call, wanted = (dO, dL, *arrays, rule, bias, scale), ctx.needs_input_grad
             with in_its_own_dtype(dO):
-                return *gradients(dO, dL, *arrays, rule, bias, scale), None, None, None
+                three = gradients(*call) if any(wanted[:3]) else (None, None, None)
+                return *three, None, learned_bias.gradient(*call) if wanted[4] else None, None
 
-    def attention(Q, K, V, rule, bias, scale):
-        if bias is not None and bias.requires_grad and torch.is_grad_enabled():
-            raise ValueError("bias requires a gradient, and there is one for Q, K and V only")
-        return Attention.apply(Q, K, V, rule, bias, scale)
-
-    return attention
+    return Attention.apply

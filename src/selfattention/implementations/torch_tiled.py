@@ -15,7 +15,7 @@ ROWS, COLUMNS = 128, 512  # a tile of the scores of all heads
 
 @contract.forward
 def attention(Q, K, V, rule, bias, scale):
-    """O = softmax(scale · Q Kᵀ + bias) V,  L = log-sum-exp of each row; differentiable in Q, K, V."""
+    """O = softmax(scale · Q Kᵀ + bias) V,  L = log-sum-exp of each row; differentiable in all four."""
     return _differentiable(Q, K, V, rule, bias, scale)
 
 

@@ -88,7 +88,7 @@ LOCK = Lock()
 
 @contract.forward_in_half
 def attention(Q, K, V, rule, bias, scale):
-    """O = softmax(scale · Q Kᵀ + bias) V,  L = log-sum-exp of each row; differentiable in Q, K, V."""
+    """O = softmax(scale · Q Kᵀ + bias) V,  L = log-sum-exp of each row; differentiable in all four."""
     return _differentiable(Q, K, V, rule, bias, scale)
 
 
