@@ -66,7 +66,7 @@ class EightBits:
 
     @classmethod
     def of(cls, W: np.ndarray) -> Self:
-        """step_j = max_i |W_ij| / 127,  code_ji = W_ij / step_j, rounded: off by half a step at most.
+        """step_j = max_i abs(W_ij) / 127,  code_ji = W_ij / step_j, rounded: off by half a step at most.
 
         W (in, out). Raises ValueError where that is no matrix of finite numbers.
         """

@@ -74,7 +74,7 @@ class LanguageModel:
         starts: Sequence[int] = (),
         rows: Callable[..., Store] = Rows,
     ) -> Cache:
-        """An empty cache for texts (*batch), with room for `capacity` tokens each before it must grow."""
+        """An empty cache for a `batch` of texts, with room for `capacity` tokens each before it must grow."""
         K, V = (rows(len(self.layers), batch, self.g, capacity, self.d, dtype) for _ in "KV")
         return Cache(K, V, self.most, (len(self.layers), *batch, self.g, self.d), starts)
 
