@@ -65,6 +65,14 @@ def test_options_that_do_not_matter_here_change_nothing(capsys, options):
     assert capsys.readouterr().out == plain
 
 
+def test_with_compiled_attention_the_products_are_compiled_too():
+    from selfattention.implementations import numba_products
+
+    talk = chat.Talk(lambda: MODEL, chat.arguments_of(["a", "--implementation", "numba_tiled"]))
+    assert isinstance(talk.model.head, numba_products.Floats)
+    assert isinstance(talk.model.layers[-1]["W_down"], numba_products.Floats)
+
+
 @pytest.mark.parametrize("kept", ["float16", "int8", "int4"])
 def test_caches_of_other_kinds_are_used(kept, capsys):
     assert chat.main(["a b c d", "--tokens", "9", "--cache", kept]) == 0

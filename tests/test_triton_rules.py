@@ -80,6 +80,10 @@ EASY = {  # a rule, and for four blocks of four queries: keys visited, and keys 
         masks.causal & (masks.window(4) | masks.sinks(1)),
         [(4, 4), (8, 8), (10, 10), (10, 10)],
     ),
+    "neither near nor first": (
+        ~(masks.window(3) | masks.sinks(1)),
+        [(14, 4), (16, 10), (16, 12), (16, 8)],
+    ),
     "not the middle": (~masks.Band(3, 12), [(16, 2), (14, 4), (10, 4), (10, 8)]),
 }
 

@@ -24,9 +24,11 @@ def test_the_witness_saw_the_pinned_model_with_pinned_libraries():
 
 @pytest.mark.parametrize("text", ["prompt", "story"])
 def test_logits_are_equal_to_rounding(text):
-    """1e-4; on a text's first token, whose state leaps, a few times that: see tests/test_smollm2.py."""
-    assert LOG[text]["the_others"] <= 1e-4
-    assert LOG[text]["first_token"] <= 3e-4
+    """To 1e-4. Taken at once, a text's first token, whose state leaps, is off by a little more: for many rows
+    NumPy's library sums 1,536 numbers one after the other."""
+    assert LOG[text]["difference"] <= 1e-4
+    assert LOG[text]["at_once"]["the_others"] <= 1e-4
+    assert LOG[text]["at_once"]["first_token"] <= 2e-4
     assert LOG[text]["equal_choices"] == 1
 
 

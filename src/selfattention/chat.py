@@ -120,7 +120,7 @@ class Talk:
         self.rule = rule_of(asked.window, asked.sinks)
         self.attention = attention_of(asked.implementation)  # before anything is loaded: it may not run here
         self.rng = np.random.default_rng(asked.seed)
-        self.model = load()
+        self.model = fast(load()) if asked.implementation == "numba_tiled" else load()
         self.cache = self.model.cache(**kept(asked.cache))
         self.said: list[int] = []  # every token so far, those that the cache has not taken yet included
 
@@ -148,6 +148,13 @@ class Talk:
         for token in self.model.generate(new, self.asked.tokens, **how, **draws):
             self.said.append(token)
             yield token
+
+
+def fast(model: LanguageModel) -> LanguageModel:
+    """The same model, its products of few rows compiled, too."""
+    from selfattention.implementations import numba_products
+
+    return model.with_matrices(numba_products.Floats)
 
 
 def kept(name: str) -> dict[str, Any]:

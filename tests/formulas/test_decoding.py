@@ -6,7 +6,7 @@ from functools import partial, reduce
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -178,6 +178,7 @@ def test_step_is_recomputation(rng, dtype, atol):
         assert_close(cache, (K[:, :t], V[:, :t]), 0)
 
 
+@settings(max_examples=20)
 @given(st.sets(st.integers(1, N - 1)))
 def test_step_in_chunks(cuts):
     """Claim: however a prompt is cut into chunks, outputs and cache are those of one chunk."""
@@ -263,6 +264,7 @@ def test_rotary_step_by_hand():
     np.testing.assert_allclose(K[0, 2], [np.cos(2), np.sin(2)])
 
 
+@settings(max_examples=20)
 @given(st.sets(st.integers(1, N - 1)))
 def test_rotary_step_turned_once(cuts):
     """Claim: a key is turned once, by its own position, however the tokens come: in chunks as at once."""
