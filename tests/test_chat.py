@@ -3,6 +3,7 @@
 import io
 import sys
 from dataclasses import replace
+from importlib import import_module
 
 import pytest
 from tiny_llama import WORDS, tiny
@@ -65,12 +66,12 @@ def test_options_that_do_not_matter_here_change_nothing(capsys, options):
     assert capsys.readouterr().out == plain
 
 
-def test_with_compiled_attention_the_products_are_compiled_too():
-    from selfattention.implementations import numba_products
-
-    talk = chat.Talk(lambda: MODEL, chat.arguments_of(["a", "--implementation", "numba_tiled"]))
-    assert isinstance(talk.model.head, numba_products.Floats)
-    assert isinstance(talk.model.layers[-1]["W_down"], numba_products.Floats)
+@pytest.mark.parametrize(("name", "module"), [("numba_tiled", "numba"), ("numpy_tiled", "numpy")])
+def test_products_are_fast_and_compiled_where_attention_is(name, module):
+    products = import_module(f"selfattention.implementations.{module}_products")
+    talk = chat.Talk(lambda: MODEL, chat.arguments_of(["a", "--implementation", name]))
+    assert type(talk.model.head) is products.Floats
+    assert type(talk.model.layers[-1]["W_down"]) is products.Floats
 
 
 @pytest.mark.parametrize("kept", ["float16", "int8", "int4"])

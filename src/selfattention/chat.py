@@ -11,6 +11,7 @@ import argparse
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -120,7 +121,7 @@ class Talk:
         self.rule = rule_of(asked.window, asked.sinks)
         self.attention = attention_of(asked.implementation)  # before anything is loaded: it may not run here
         self.rng = np.random.default_rng(asked.seed)
-        self.model = fast(load()) if asked.implementation == "numba_tiled" else load()
+        self.model = fast(load(), asked.implementation)
         self.cache = self.model.cache(**kept(asked.cache))
         self.said: list[int] = []  # every token so far, those that the cache has not taken yet included
 
@@ -150,11 +151,11 @@ class Talk:
             yield token
 
 
-def fast(model: LanguageModel) -> LanguageModel:
-    """The same model, its products of few rows compiled, too."""
-    from selfattention.implementations import numba_products
-
-    return model.with_matrices(numba_products.Floats)
+def fast(model: LanguageModel, implementation: str) -> LanguageModel:
+    """The same model, for few rows no slower than its weights are read: compiled where attention is, too."""
+    library = "numba" if implementation == "numba_tiled" else "numpy"
+    products = import_module(f"selfattention.implementations.{library}_products")
+    return model.with_matrices(products.Floats)
 
 
 def kept(name: str) -> dict[str, Any]:

@@ -504,7 +504,7 @@ def test_decoding_model_cache(model):
 
 
 def test_decoding_paris_is_no_test():
-    """Claim: mistakes still say Paris, at five times the perplexity; one is rewarded; one changes no choice."""
+    """Claim: a mistake says Paris at five times the perplexity; one is rewarded; one changes no choice."""
     prices = decoding_prices.load()
     rows = {row["name"]: row for row in prices["rows"] if "perplexity" in row}
     right = rows["rotary_step"]["perplexity"]

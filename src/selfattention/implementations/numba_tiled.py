@@ -54,6 +54,7 @@ FEW = 4  # tiles: for no more, values are not worth copying
 SLACK = 5.5  # weights are at most e^5.5 ≈ 2^8 before they are divided by their sum
 SPELT_OUT_BYTES = 2**26  # of masks at a time; whatever the rule, memory stays linear in n
 NOBODY, EVERYBODY = -2, -1
+ALONE = 2**22  # multiplications: handing out fewer to threads takes longer than they do
 THREADS = config.NUMBA_NUM_THREADS
 
 
@@ -92,7 +93,9 @@ def _answers_and_state(Q, K, V, plans, bias, scale):
     for plan in plans if h else ():
         size = _positions(ROWS, h // g, b * g, plan)
         tasks = _tasks(plan.first, plan.stop, size, b * g)
-        _share(_forward, tasks, g, size, *arrays, plan, unit, limits, O, L, state, tame)
+        work = b * h * (plan.stop - plan.first) * plan.keys * (d_k + d_v)
+        hand_out = _share if work >= ALONE else _alone
+        hand_out(_forward, tasks, g, size, *arrays, plan, unit, limits, O, L, state, tame)
     return O.reshape(b, h, n, d_v), L.reshape(b, h, n), state.reshape(2, b, h, n), tame[0]
 
 
@@ -226,6 +229,10 @@ def _tasks(first, stop, positions, groups):
     """(group, first query of a block) for all of both; later queries first: they often see more."""
     starts = np.arange(first, stop, positions)[::-1]
     return np.stack(np.meshgrid(np.arange(groups), starts, indexing="ij"), -1).reshape(-1, 2)
+
+
+def _alone(loop, tasks, *arguments):
+    loop(tasks, *arguments)
 
 
 def _share(loop, tasks, *arguments):

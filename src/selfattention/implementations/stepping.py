@@ -17,6 +17,7 @@ of `sinks(k)` besides, has the same distances in the window as before.
 import math
 from collections.abc import Callable
 from numbers import Integral
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -32,11 +33,22 @@ from selfattention.implementations.contract import Attention, Form, quiet
 from selfattention.implementations.introduction import STEPS, introduced, maker_of
 from selfattention.masks import Rule, bottom_right, causal
 
-Attend = Callable
-"""attend(Q, length) -> (O, L)."""
+
+class Attend(Protocol):
+    """How one layer's cache is attended to."""
+
+    def __call__(self, Q: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]: ...
 
 
-def stepping(attention: Attention, plan: Callable) -> Callable[[Callable], Callable]:
+class Steps(Protocol):
+    """How the steps of a sequence begin."""
+
+    def __call__(
+        self, K: np.ndarray, V: np.ndarray, *, mask: Rule = causal, scale: float | None = None
+    ) -> list[Attend]: ...
+
+
+def stepping(attention: Attention, plan: Callable[..., Any]) -> Callable[[Callable[..., Any]], Steps]:
     """Let `function(Q, K, V, plan, scale) -> (O, L, tame)` take the steps of `attention`.
 
     It is given Q (b, h, n, d_k) and the whole of a layer's cache, (b, g, c, d), all in order in memory
