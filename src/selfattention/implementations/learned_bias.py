@@ -21,7 +21,7 @@ from selfattention.implementations.arguments import (
     taken,
     unchanged,
 )
-from selfattention.implementations.contract import Array, _Form, _quiet, _visible, per_group
+from selfattention.implementations.contract import Array, Form, _visible, per_group, quiet
 from selfattention.implementations.introduction import Maker
 from selfattention.masks import Rule
 
@@ -53,8 +53,8 @@ def bias_backward(
     check_answers(Q, V, dO, O, L)
     if bias is None:
         raise TypeError("bias is None; wanted the one that `attention` was given")
-    with in_its_own_dtype(Q), _quiet():
-        form = _Form(Q, K, V, mask, bias, scale, unchanged)
+    with in_its_own_dtype(Q), quiet():
+        form = Form(Q, K, V, mask, bias, scale, unchanged)
         arguments, poisoned, unit = form.clean(Q, K, V)
         dO, O, L = (form.fold(array) for array in (dO, O, L[..., None]))
         L = L[..., 0] if poisoned is None else form.xp.where(poisoned, np.nan, L[..., 0])
