@@ -201,7 +201,7 @@ class Cache:
 
     @property
     def held(self) -> int:
-        """How many rows are in use: all that were taken and not forgotten."""
+        """How many rows are in use, all that were taken and not forgotten."""
         return len(self.places)
 
     @property
