@@ -3,6 +3,7 @@
 import base64
 import io
 
+import language
 import nbformat
 import numpy as np
 import pytest
@@ -30,6 +31,8 @@ def differing(a, b):
 
 @pytest.mark.parametrize("path", chapters(), ids=lambda path: path.stem)
 def test_pictures_are_what_the_notebook_draws(path):
+    if language.needs_it(path):
+        language.needed()
     committed = list(pictures(nbformat.read(path, as_version=4)))
     drawn = list(pictures(executed(path)))
     assert [name for name, _ in drawn] == [name for name, _ in committed]

@@ -1,13 +1,12 @@
 """The language model of chapter 15, as it was trained: what it says, and that it is computed rightly.
 
-Everything that loads it is in this file, so that one worker does, once. Without a network, and without the
-model in the cache folder, these tests are skipped and say why, or fail if REQUIRE_MODEL is set.
+Everything that loads it for long is in this file, so that one worker does, once.
 """
 
-import os
 from dataclasses import replace
 from functools import partial
 
+import language
 import numpy as np
 import plain_llama
 import pytest
@@ -25,10 +24,8 @@ CONTINUED = " Paris.\n\nThe answer is: 2018-01-22 "
 
 @pytest.fixture(scope="module")
 def model():
-    try:
-        return smollm2.load()
-    except OSError as why:
-        pytest.fail(str(why)) if os.environ.get("REQUIRE_MODEL") else pytest.skip(str(why))
+    language.needed()
+    return smollm2.load()
 
 
 @pytest.fixture(scope="module")

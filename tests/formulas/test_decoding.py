@@ -3,6 +3,7 @@
 from fractions import Fraction
 from functools import partial, reduce
 
+import language
 import numpy as np
 import pytest
 import torch
@@ -461,6 +462,7 @@ def test_restored_is_kept(rng):
 
 @pytest.fixture(scope="module")
 def model():
+    language.needed()
     return smollm2.load()
 
 
