@@ -50,7 +50,7 @@ prices: setup  ## what each named mistake costs the trained models; writes it do
 	$(BIN)/python -m selfattention.mutants.prices
 	$(BIN)/python -m selfattention.mutants.decoding_prices
 
-recorded: setup  ## what the language model does, written down for chapter 15; some minutes
+recorded: setup  ## what the language model does, written down for the widget of chapter 15
 	$(BIN)/python -m selfattention.trained.recorded
 
 witness: $(VENV)/witness  ## the language model beside transformers', on the same weights; writes the log

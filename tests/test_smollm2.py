@@ -198,15 +198,6 @@ def test_a_cache_of_8_bits_costs_little_and_one_of_4_bits_much(model, story, S):
     assert 1.15 < four / whole < 1.6
 
 
-def test_recorded_perplexities_are_the_models(model, story):
-    """Two of the thirteen rows, on all tokens; `python -m selfattention.trained.recorded` counts all."""
-    rules, rows = recorded.sights(len(story)), smollm2.recorded()["perplexity"]
-    assert rules.keys() == rows.keys()
-    for name in ("the last 64", "all but key 0, from query 64 on"):
-        S = model.logits(story, rule=rules[name])[recorded.SCORED - 1 : -1]
-        assert perplexity(S, story[recorded.SCORED :]) == pytest.approx(rows[name], rel=1e-3)
-
-
 def test_recorded_attention_is_the_models(model):
     there, ours = smollm2.recorded()["attention"], recorded.attention(model)
     assert there["tokens"] == ours["tokens"]
