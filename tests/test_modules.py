@@ -1,6 +1,7 @@
 """The layer that trains: the numbers and gradients of PyTorch's own, and of the NumPy formula."""
 
 import copy
+import inspect
 import pickle
 import re
 
@@ -962,3 +963,18 @@ def test_dropout_that_is_no_probability_is_refused(wrong):
         ValueError, match=rf"^dropout is {re.escape(repr(wrong))}; wanted a probability, 0 to 1"
     ):
         MultiHeadAttention(6, 2, dropout=wrong)
+
+
+@pytest.mark.parametrize("call", [MultiHeadAttention.forward, MultiHeadAttention.weights])
+def test_masks_are_named(call):
+    """A mask in third place would be PyTorch's key, somewhere else; X and memory may be named."""
+    _, X, memory, *rest = inspect.signature(call).parameters.values()
+    assert {p.kind for p in (X, memory)} == {inspect.Parameter.POSITIONAL_OR_KEYWORD}
+    assert {p.kind for p in rest} == {inspect.Parameter.KEYWORD_ONLY}
+
+
+def test_the_sizes_of_a_mask_that_does_not_fit_are_those_of_the_scores():
+    layer = layer_of()
+    for shape in ((7, 12), (2, 7, 12), (2, 3, 7, 12)):
+        with pytest.raises(ValueError, match=r"^mask has shape \(5, 5\); wanted \(n, m\) = \(7, 7\) or"):
+            layer(tokens(*shape), mask=of_shape(5, 5))

@@ -799,3 +799,50 @@ def test_rules_can_be_copied_and_sent():
     rule = masks.causal & ~masks.padding([1, 2]) | masks.bottom_right(masks.documents([1, 2]), 3, 2)
     for twin in copy.deepcopy(rule), pickle.loads(pickle.dumps(rule)):
         np.testing.assert_array_equal(seen(twin, 3, 2), seen(rule, 3, 2))
+
+
+HUGE = 10**30  # fits into no integer of NumPy's
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        masks.prefix(HUGE),
+        masks.sinks(HUGE),
+        masks.padding([HUGE]),
+        masks.window(HUGE),
+        masks.shifted_windows(3, 3, HUGE),
+        masks.shifted_windows(3, 3, HUGE, HUGE // 10),
+    ],
+    ids=repr,
+)
+def test_a_size_beyond_every_integer_hides_nobody(rule):
+    np.testing.assert_array_equal(np.squeeze(seen(rule, 9, 9)), np.ones((9, 9)))
+
+
+def test_windows_are_shifted_only_where_that_is_said():
+    np.testing.assert_array_equal(
+        seen(masks.shifted_windows(4, 4, 2), 16, 16), seen(masks.shifted_windows(4, 4, 2, 0), 16, 16)
+    )
+
+
+def test_a_table_answers_beyond_its_own_rows_and_columns():
+    i, j = np.arange(-1, 4)[:, None], np.arange(-1, 7)
+    inside = (0 <= i) & (i < 2) & (0 <= j) & (j < 5)
+    np.testing.assert_array_equal(Table(np.ones((2, 5), bool))(i, j), inside)
+
+
+def test_a_tile_is_asked_for_with_two_ranges():
+    with pytest.raises(TypeError, match=r"^rows is \[0, 1\]; wanted a range of consecutive positions$"):
+        masks.prefix(3).tile([0, 1], range(2))
+    with pytest.raises(TypeError, match=r"^columns is range\(0, 4, 2\); wanted a range"):
+        masks.prefix(3).tile(range(2), range(0, 4, 2))
+
+
+def test_the_questions_keep_their_names():
+    """What wraps a rule's methods stays out of sight of `help`."""
+    kinds = [kind for kind in vars(masks).values() if isinstance(kind, type) and issubclass(kind, Rule)]
+    asked = [(kind, name) for kind in kinds for name in ("__call__", "tile", "says") if name in vars(kind)]
+    assert len(asked) > 12
+    for kind, name in asked:
+        assert vars(kind)[name].__qualname__ == f"{kind.__qualname__}.{name}"

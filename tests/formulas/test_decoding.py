@@ -438,6 +438,22 @@ def test_quantised_of_what_float32_hardly_knows_is_refused():
         quantised(np.full((1, 2), 1e-43, "f4"), 8)
 
 
+def test_quantised_rows_without_numbers_have_no_step():
+    q, step = quantised(np.zeros((2, 0)), 8)
+    assert q.shape == (2, 0)
+    np.testing.assert_array_equal(step, [0, 0])
+
+
+def test_quantised_down_to_the_smallest_step_that_keeps_its_digits():
+    """127 times the smallest normal number: that number is the step. The first below it is refused."""
+    tiny = np.finfo(np.float32).tiny
+    X = np.array([[127 * tiny], [127 * tiny / 2], [127 * tiny / 4]], np.float32)
+    q, step = quantised(X[:1], 8)
+    assert (q.item(), step.item()) == (127, tiny)
+    with pytest.raises(ValueError, match=f"quantised divides by {tiny / 2};"):
+        quantised(X, 8)
+
+
 @pytest.mark.parametrize("bits", [1, 9])
 def test_quantised_wants_two_to_eight_bits(bits):
     with pytest.raises(ValueError, match=f"^bits is {bits}; wanted an integer from 2 to 8$"):

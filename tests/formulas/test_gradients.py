@@ -84,6 +84,13 @@ def test_query_derivative_by_hand():
     np.testing.assert_allclose(query_derivative(Q[None], np.eye(3)[None], V[None])[0, 0], expected)
 
 
+def test_query_derivative_of_a_batch(heads):
+    """The width is the last axis of K, however many stand before it."""
+    _, Q, K, V = heads
+    together = query_derivative(*(np.stack([X, -X]) for X in (Q, K, V)))
+    np.testing.assert_allclose(together, [query_derivative(Q, K, V), query_derivative(-Q, -K, -V)])
+
+
 def test_query_derivative_covariance(heads, rng):
     """Claim: to first order a step u of the query moves the output by Cov_a(v, k) u / √d_k."""
     _, Q, K, V = heads
@@ -356,3 +363,9 @@ def test_central_difference_refuses_a_step_that_one_entry_swallows():
     message = "^step is 1e-10; wanted a positive number, and not too small beside X$"
     with pytest.raises(ValueError, match=message):
         central_difference(np.sum, np.array([1.0, 1e9]), 1e-10)
+
+
+@pytest.mark.parametrize("x", [1.7e308, -1.7e308])
+def test_central_difference_refuses_a_step_out_of_the_range(x):
+    with pytest.raises(ValueError, match=r"^step is 5e\+307; wanted one that stays in the range of"):
+        central_difference(np.sum, np.array([x]), 5e307)

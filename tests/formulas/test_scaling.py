@@ -115,6 +115,13 @@ def test_effective_keys_by_hand():
     np.testing.assert_allclose(effective_keys(A), [1, 2, 8**0.5])
 
 
+def test_effective_keys_in_half_precision(rng):
+    """Rounded once, at the end, and not the entropy as well, whose exponential would be off by more."""
+    A = softmax(rng.normal(size=(50, 300))).astype(np.float16)
+    wide = effective_keys(A.astype(np.float32))
+    np.testing.assert_array_equal(effective_keys(A), wide.astype(np.float16))
+
+
 @given(score_rows)
 def test_effective_keys_bounds(S):
     """Claim: between 1 and m keys …"""

@@ -157,6 +157,15 @@ def test_layer_norm_epsilon():
     np.testing.assert_allclose(Y, [[0.5**0.5, -(0.5**0.5)]])
 
 
+def test_layer_norm_of_a_variance_that_has_lost_its_digits_is_refused():
+    """The smallest normal number is taken; of two rows below it the error quotes the first."""
+    tiny = np.finfo(np.float64).tiny
+    assert layer_norm(np.zeros((1, 2)), np.ones(2), np.ones(2), epsilon=tiny).tolist() == [[1, 1]]
+    X = np.array([[1.0, -1.0], [0.5, -0.5]]) * 2.0**-512
+    with pytest.raises(ValueError, match=f"layer_norm divides by the root of {2.0**-1024};"):
+        layer_norm(X, np.ones(2), np.ones(2), epsilon=0)
+
+
 def test_gelu_by_hand():
     """Φ(0) = ½, Φ(1) = 0.841345 from any table; gelu(x) − gelu(−x) = x."""
     np.testing.assert_allclose(gelu(np.array([0.0, 1.0, -1.0])), [0, 0.841345, -0.158655], atol=5e-7)
@@ -228,6 +237,12 @@ def test_encoder_layer_takes_another_attention(rng):
     Z = layer_norm(X + w["W_O"][-1], w["g_1"], w["b_1"])
     np.testing.assert_allclose(Y, layer_norm(Z + feed_forward(Z, w["W_1"], w["W_2"]), w["g_2"], w["b_2"]))
     assert not A.any()
+
+
+def test_encoder_layer_wants_a_head(rng):
+    w = random_layer(rng, d_model=5, d_k=3, d_v=2, h=2, d_ff=7)
+    with pytest.raises(ValueError, match=r"^h is 0; wanted a positive integer$"):
+        encoder_layer(rng.normal(size=(4, 5)), **w, h=0)
 
 
 def test_encoder_layer_hands_an_integer_to_another_attention(rng):

@@ -31,7 +31,7 @@ from types import CodeType, FunctionType
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src/selfattention"
 RESULT = Path(__file__).parent / "survivors.json"
-SECONDS = 300  # of processor time, however busy the machine
+SECONDS = 120  # of processor time, however busy the machine
 NOBODY = "nobody"  # objected
 NOT_YET = "nobody, but the function had been called before it was edited"
 BROKEN = 1 << 8  # what wait() gives for a process that said 1
@@ -123,12 +123,16 @@ def _difference(text, source):
     return next((n, was, became) for (n, was), became in zip(old, new, strict=False) if was != became)
 
 
+def _name(path):
+    return ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts)
+
+
 class InItsPlace(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
     """Gives one module of the package from the edited text."""
 
     def __init__(self, edit):
         self.edit = edit
-        self.name = ".".join(edit.path.relative_to(PACKAGE.parent).with_suffix("").parts)
+        self.name = _name(edit.path)
 
     def find_spec(self, name, path=None, target=None):
         if name == self.name:
@@ -167,13 +171,24 @@ def _same_outside_functions(old, new):
     )
 
 
-def is_inside_functions(edit):
+def _compiled(edit):
     text = edit.path.read_text(encoding="utf-8")
-    return _same_outside_functions(compile(text, edit.path, "exec"), compile(edit.source, edit.path, "exec"))
+    return compile(text, edit.path, "exec"), compile(edit.source, edit.path, "exec")
 
 
-def _by_place(source, path):
-    return {_place(code): code for code in _codes(compile(source, path, "exec"))}
+def is_inside_functions(edit):
+    old, new = _compiled(edit)
+    names = [[code.co_qualname for code in _codes(whole)] for whole in (old, new)]
+    return names[0] == names[1] and _same_outside_functions(old, new)
+
+
+def _pairs(edit):
+    """The place of every code object of the file, with the code itself and the edited one.
+
+    Line numbers tell apart functions of one name; the edited text may have lost a line.
+    """
+    old, new = map(_codes, _compiled(edit))
+    return {_place(code): (code, edited) for code, edited in zip(old, new, strict=True)}
 
 
 def _place(code):
@@ -182,18 +197,19 @@ def _place(code):
 
 def patch(edit):
     """Give the functions of an imported module the edited code."""
-    edited = _by_place(edit.source, edit.path)
-    for function in [f for f in gc.get_objects() if type(f) is FunctionType]:
-        code = function.__code__
-        if code.co_filename == str(edit.path):
-            function.__code__ = edited[_place(code)]
+    pairs = _pairs(edit)
+    mine = [
+        f for f in gc.get_objects() if type(f) is FunctionType and f.__code__.co_filename == str(edit.path)
+    ]
+    if not mine:
+        raise LookupError(f"the tests import another package than the one in {PACKAGE}")
+    for function in mine:
+        _, function.__code__ = pairs[_place(function.__code__)]
 
 
 def changed(edit):
     """The places of the functions whose own lines, not those of a function inside, were edited."""
-    edited = _by_place(edit.source, edit.path)
-    original = _by_place(edit.path.read_text(encoding="utf-8"), edit.path)
-    return {place for place, code in original.items() if _own(code) != _own(edited[place])}
+    return {place for place, (code, edited) in _pairs(edit).items() if _own(code) != _own(edited)}
 
 
 def _own(code):
@@ -230,6 +246,8 @@ class Trials:
         limit()
         if edit:
             patch(edit)
+        if self.objector:
+            return self.objector  # while its tests were collected
         if not session.items:
             return "nothing was collected"
         for item, after in zip(session.items, [*session.items[1:], None], strict=True):
@@ -240,6 +258,10 @@ class Trials:
 
     def pytest_internalerror(self, excrepr):
         raise RuntimeError(excrepr)
+
+    def pytest_collectreport(self, report):
+        if report.failed:
+            self.objector = report.nodeid
 
     def pytest_runtest_logreport(self, report):
         if report.failed:
@@ -252,8 +274,8 @@ def limit():
     resource.setrlimit(resource.RLIMIT_DATA, (2**33, 2**33))
 
 
-def answers(trials, tests, chosen, say, beneath=None):
-    """Who objected to each of `trials`, with the package as it is or with the edit `beneath` it."""
+def answers(path, trials, tests, chosen, say, beneath=None):
+    """Who objected to each of `trials`, edits of one file, in the package as it is or with one `beneath`."""
     import pytest
 
     silence = os.open(os.devnull, os.O_WRONLY)
@@ -264,6 +286,7 @@ def answers(trials, tests, chosen, say, beneath=None):
     plugin = Trials(trials, say)
     options = ["-o", "addopts=", "-p", "no:cacheprovider", *(["-k", chosen] if chosen else [])]
     sys.setprofile(plugin.note)
+    importlib.import_module(_name(path))  # some are imported late: their functions would not exist yet
     code = pytest.main([*options, *(str(test) for test in tests if test.exists())], plugins=[plugin])
     return json.dumps(
         [plugin.answers.get(place, f"pytest ended with {code}") for place in range(len(trials))]
@@ -315,14 +338,14 @@ def survivors_of(path, todo, tests, chosen):
     """
     quick = [edit for edit in todo if is_inside_functions(edit)]
     say = Progress(path, len(quick) + 1)
-    [(_, text)] = in_children([partial(answers, [None, *quick], tests, chosen, say)])
+    [(_, text)] = in_children([partial(answers, path, [None, *quick], tests, chosen, say)])
     as_it_is, *found = json.loads(text)
     if as_it_is != NOBODY:
         sys.exit(f"\n{path.name}: {as_it_is} fails as it is, so nothing could be told from an edit")
     known = dict(zip(quick, found, strict=True))
     anew = [edit for edit in todo if known.get(edit, NOT_YET) == NOT_YET]
     say = Progress(path, len(anew), "anew, ")
-    jobs = [partial(answers, [None], tests, chosen, lambda _: None, edit) for edit in anew]
+    jobs = [partial(answers, path, [None], tests, chosen, lambda _: None, edit) for edit in anew]
     alive = [edit for edit in quick if known[edit] == NOBODY]
     for place, text in in_children(jobs):
         say(anew[place])
