@@ -228,6 +228,18 @@ def test_a_bias_may_learn_alone(differentiable):
         torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.parametrize("alone", [0, 1, 2], ids="QKV".__getitem__)
+def test_so_may_each_of_the_others(differentiable, alone):
+    """And it learns what it learns beside the rest, to the bit."""
+    Q, K, V, dO, bias = leaves_of(CASE, torch.float64, drawn((2, 11, 13)))
+    together = [X.clone().requires_grad_() for X in (Q, K, V)]
+    apart = [X.clone().requires_grad_(place == alone) for place, X in enumerate((Q, K, V))]
+    for leaves in together, apart:
+        differentiable(*leaves, bias=bias)[0].backward(dO)
+    assert torch.equal(apart[alone].grad, together[alone].grad)
+    assert [X.grad is None for X in apart] == [place != alone for place in range(3)]
+
+
 def test_a_bias_learns_in_its_own_dtype(differentiable):
     Q, K, V, dO, _ = leaves_of(CASE, torch.float32, drawn((2, 11, 13)))
     for dtype in torch.float16, torch.float64:

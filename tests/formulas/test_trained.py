@@ -240,9 +240,10 @@ def test_encoder_layer_takes_another_attention(rng):
 
 
 def test_encoder_layer_wants_a_head(rng):
+    """Another attention is not asked whether it could do without."""
     w = random_layer(rng, d_model=5, d_k=3, d_v=2, h=2, d_ff=7)
     with pytest.raises(ValueError, match=r"^h is 0; wanted a positive integer$"):
-        encoder_layer(rng.normal(size=(4, 5)), **w, h=0)
+        encoder_layer(rng.normal(size=(4, 5)), **w, h=0, attend=lambda Q, K, V, h: (V, np.zeros((2, 4, 4))))
 
 
 def test_encoder_layer_hands_an_integer_to_another_attention(rng):

@@ -82,8 +82,10 @@ def targets():
     implementations = PACKAGE / "implementations"
     yield implementations / "arguments.py", [TESTS / "test_arguments.py", *contract], SOME
     yield implementations / "contract.py", contract, SOME
-    for path in sorted([*implementations.glob("numpy_*.py"), *implementations.glob("torch_*.py")]):
-        yield path, contract, "torch" if path.stem == "torch_autograd" else path.stem
+    yield implementations / "numpy_products.py", [TESTS / "test_products.py"], ""
+    yield implementations / "torch_autograd.py", [TESTS / "test_learned_bias.py", *contract], "torch_direct"
+    for name in "numpy_direct", "numpy_tiled", "torch_direct", "torch_tiled":
+        yield implementations / f"{name}.py", contract, name
 
 
 # Of the contract's tests those that neither compile nor interpret, and none of a thousand queries; these ask
