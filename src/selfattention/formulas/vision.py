@@ -42,6 +42,9 @@ PatchWeights = Float[np.ndarray, "channels side side d_model"]  # W_E
 OneMoreToken = Float[np.ndarray, "*#batch n+1 d_model"]
 PatchBias = Float[np.ndarray, "d_model"]  # b_E
 FirstToken = Float[np.ndarray, "d_model"]
+Places = Float[np.ndarray, "tokens d_model"]  # P
+PlacedTokens = Float[np.ndarray, "*batch tokens d_model"]
+LayersOfWeights = Float[np.ndarray, "*batch depth h n n"]
 Squeeze = Float[np.ndarray, "channels d_hidden"]  # W_1
 Excite = Float[np.ndarray, "d_hidden channels"]  # W_2
 Taps = Float[np.ndarray, "taps"]
@@ -134,6 +137,25 @@ def with_class_token(X: Tokens, x_class: FirstToken) -> OneMoreToken:
     """
     first = np.broadcast_to(x_class, (*X.shape[:-2], 1, X.shape[-1]))
     return np.concatenate([first, X], axis=-2)
+
+
+@checked
+def vit_tokens(F: Map, W_E: PatchWeights, b_E: PatchBias, x_class: FirstToken, P: Places) -> PlacedTokens:
+    """Eq. vit-tokens:  X = [x_class; patches(F) W_E + b_E] + P,  a row of P for every place, learned.
+
+    F (…, channels, high, wide), W_E (channels, p, p, d_model), b_E and x_class (d_model) and
+    P (n + 1, d_model), its first row the class token's, give X (…, n + 1, d_model).
+    Raises ValueError where p does not divide high and wide, or P has not one row more than F has patches:
+    a single row would be added to all of them, and nothing told.
+    Source: Dosovitskiy et al. 2021, eq. 1.
+    """
+    X = with_class_token(patch_embedding(F, W_E, b_E), x_class)
+    if len(P) != X.shape[-2]:
+        raise ValueError(
+            f"P has {len(P)} rows; wanted {X.shape[-2]}, one for the class token and one for each patch of"
+            f" F {F.shape}"
+        )
+    return X + P
 
 
 # Weights for channels
@@ -403,6 +425,29 @@ def window_attention(
     S = scaled_scores(Q, K) + relative_bias(T)[..., None, None, :, :]
     A = softmax(masked_scores(_finite(S), part[..., :, None] == part[..., None, :]))
     return _joined(weighted_sum(A, V), M, shift), A
+
+
+# What the weights of several layers say
+
+
+@checked
+def rollout(A: LayersOfWeights) -> PairWeights:
+    """Eq. rollout:  R = Ā_depth ⋯ Ā_1,  Ā_l = the mean of the layer's heads + I, each row over its sum.
+
+    How much of the first layer's token j has come to the last layer's token i, if tokens were only ever
+    averaged: I stands for the residual, and neither values nor feed-forward nets are looked at. A (…,
+    depth, h, n, n), 0 or more, gives R (…, n, n), whose rows sum to 1. Rows of A need not: who discards
+    small weights passes zeros.
+    Raises ValueError where A holds a negative number. Source: Abnar & Zuidema 2020.
+    """
+    if A.min() < 0:
+        raise ValueError(f"A holds {A.min()}; wanted weights, 0 or more")
+    mixed = A.mean(-3) + np.eye(A.shape[-1], dtype=A.dtype)
+    mixed /= mixed.sum(-1, keepdims=True)
+    R = mixed[..., 0, :, :]
+    for layer in range(1, mixed.shape[-3]):
+        R = mixed[..., layer, :, :] @ R
+    return R
 
 
 # How many parameters
