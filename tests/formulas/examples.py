@@ -105,6 +105,7 @@ EXAMPLES = [
     Example("patches", MAP, others={"p": 1}),
     Example("patch_embedding", MAP, {"W_E": (7, 1, 1, 13), "b_E": (13,)}),
     Example("with_class_token", {"X": (5, 13)}, {"x_class": (13,)}),
+    Example("vit_tokens", MAP, {"W_E": (7, 1, 1, 13), "b_E": (13,), "x_class": (13,), "P": (25, 13)}),
     Example("squeeze_excitation", MAP, NET),
     Example("eca", MAP, {"w": (3,)}),
     Example("cbam_channels", MAP, NET),
@@ -118,6 +119,7 @@ EXAMPLES = [
     Example("window_join", {"X": (2, 3, 4, 7)}, others={"shift": 1}),
     Example("relative_bias", {"T": (9, 3)}),
     Example("window_attention", GRID, {"T": (1, 2)}, {"shift": 0}),
+    Example("rollout", {"A": (3, 2, 5, 5)}),
 ]
 
 # Functions of whole numbers, of positions, or of a function: one call each.

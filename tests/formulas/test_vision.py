@@ -24,13 +24,16 @@ from selfattention.formulas import (
     patches,
     relative_bias,
     relative_position_index,
+    rollout,
     selective_kernel,
     sigmoid,
+    softmax,
     squeeze_excitation,
     squeeze_excitation_parameters,
     swin_parameters,
     temporal,
     vit_parameters,
+    vit_tokens,
     window_attention,
     window_join,
     window_partition,
@@ -38,6 +41,7 @@ from selfattention.formulas import (
 )
 from selfattention.implementations import IMPLEMENTATIONS, numpy_direct
 from selfattention.masks import shifted_windows
+from selfattention.mutants.rollout import columns_divided
 
 ONE, TWO, FOUR = np.ones((1, 1)), np.full((1, 1), 2.0), np.arange(4.0).reshape(1, 2, 2)
 LOG = {k: math.log(k) for k in (2, 3, 4)}  # σ(ln k) = k / (k + 1)
@@ -134,6 +138,23 @@ def test_with_class_token_unordered(rng):
 
     np.testing.assert_allclose(asked(X[order]), asked(X), rtol=1e-12)
     assert abs(asked(X[order], P) - asked(X, P)).max() > 0.01
+
+
+def test_vit_tokens_by_hand():
+    """One patch 0, 1, 2, 3, its sum and a bias of 10; the class token 7; positions 100 and 200."""
+    W_E, P = np.ones((1, 2, 2, 1)), np.array([[100.0], [200]])
+    X = vit_tokens(FOUR, W_E, np.array([10.0]), np.array([7.0]), P)
+    np.testing.assert_array_equal(X, [[107], [216]])
+
+
+@pytest.mark.parametrize("rows", [1, 6, 8])
+def test_vit_tokens_wants_a_row_for_each_place(rng, rows):
+    """A single row would be added to all tokens, and nothing told."""
+    F, W_E, b = rng.normal(size=(5, 4, 6)), rng.normal(size=(5, 2, 2, 3)), rng.normal(size=3)
+    with pytest.raises(
+        ValueError, match=rf"^P has {rows} rows; wanted 7, one for the class token .* patch of F \(5, 4, 6\)$"
+    ):
+        vit_tokens(F, W_E, b, b, np.ones((rows, 3)))
 
 
 # Weights for channels
@@ -592,6 +613,47 @@ def test_shifted_windows_rule(name, shift, rng):
     O, _ = module.attention(*QKV, mask=shifted_windows(6, 9, 3, shift), bias=bias)
     ours = patches(window_attention(Q, K, V, T, shift=shift)[0], 1)
     np.testing.assert_allclose(O.cpu() if isinstance(O, torch.Tensor) else O, ours, rtol=1e-9, atol=1e-12)
+
+
+# What the weights of several layers say
+
+
+def test_rollout_by_hand():
+    """1 reads 0, then 2 reads 1, half of each stays what it was: a quarter of 0 comes to 2."""
+    first, second = np.eye(3), np.eye(3)
+    first[1], second[2] = [1, 0, 0], [0, 1, 0]
+    R = rollout(np.stack([first, second])[:, None])
+    np.testing.assert_allclose(R, [[1, 0, 0], [1 / 2, 1 / 2, 0], [1 / 4, 1 / 4, 1 / 2]])
+
+
+def test_rollout_fills_up_what_was_discarded():
+    """Token 0 has lost all weights and stays itself; 1 has lost the half that it gave itself."""
+    A = np.array([[0.0, 0], [0.5, 0]])[None, None]
+    np.testing.assert_allclose(rollout(A), [[1, 0], [1 / 3, 2 / 3]])
+
+
+def test_rollout_takes_the_mean_of_the_heads(rng):
+    A = softmax(rng.normal(size=(3, 2, 5, 5)))
+    np.testing.assert_allclose(rollout(A), rollout(A.mean(1, keepdims=True)))
+
+
+def test_rollout_refuses_what_is_no_weight():
+    with pytest.raises(ValueError, match=r"^A holds -0\.5; wanted weights, 0 or more$"):
+        rollout(np.array([[1.0, -0.5], [0, 1]])[None, None])
+
+
+def test_rollout_columns(rng):
+    """Claim: dividing columns by the sums of the rows is told by no number, until a weight is discarded.
+
+    Rows of softmaxes and of I sum to 2 everywhere, so every division is by 2. Of 17 tokens and 12 layers
+    with nine weights in ten discarded, rows then sum to other numbers than 1.
+    """
+    A = softmax(2 * rng.normal(size=(12, 1, 17, 17)))
+    np.testing.assert_allclose(columns_divided(A), rollout(A), rtol=1e-12)
+    kept = np.where(A >= np.quantile(A, 0.9, axis=(-2, -1), keepdims=True), A, 0)
+    np.testing.assert_allclose(rollout(kept).sum(-1), 1)
+    assert abs(columns_divided(kept).sum(-1) - 1).max() > 0.1
+    assert abs(columns_divided(kept)[0] - rollout(kept)[0]).max() > 0.01
 
 
 # How many parameters

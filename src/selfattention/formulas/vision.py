@@ -42,6 +42,9 @@ PatchWeights = Float[np.ndarray, "channels side side d_model"]  # W_E
 OneMoreToken = Float[np.ndarray, "*#batch n+1 d_model"]
 PatchBias = Float[np.ndarray, "d_model"]  # b_E
 FirstToken = Float[np.ndarray, "d_model"]
+Places = Float[np.ndarray, "tokens d_model"]  # P
+PlacedTokens = Float[np.ndarray, "*batch tokens d_model"]
+LayersOfWeights = Float[np.ndarray, "*batch depth h n n"]
 Squeeze = Float[np.ndarray, "channels d_hidden"]  # W_1
 Excite = Float[np.ndarray, "d_hidden channels"]  # W_2
 Taps = Float[np.ndarray, "taps"]
@@ -99,7 +102,7 @@ def patches(F: Map, p: int) -> Patches:
     n = (high / p)(wide / p) squares of p × p, from the left and then down. With p = 1 every
     position is a token.
     Raises ValueError where p does not divide high and wide.
-    Source: Dosovitskiy et al. 2021, section 3.1.
+    Source: Dosovitskiy et al. 2021.
     """
     *batch, channels, high, wide = F.shape
     if high % p or wide % p:
@@ -116,7 +119,7 @@ def patch_embedding(F: Map, W_E: PatchWeights, b_E: PatchBias) -> Tokens:
     F (…, channels, high, wide), W_E (channels, p, p, d_model) and b_E (d_model) give X (…, n, d_model).
     A convolution with kernels of p × p and stride p, as one product (Claim patch-embedding-convolution).
     Raises ValueError where p does not divide high and wide.
-    Source: Dosovitskiy et al. 2021, section 3.1.
+    Source: Dosovitskiy et al. 2021.
     """
     p = W_E.shape[1]
     if F.shape[-2] % p or F.shape[-1] % p:
@@ -134,6 +137,25 @@ def with_class_token(X: Tokens, x_class: FirstToken) -> OneMoreToken:
     """
     first = np.broadcast_to(x_class, (*X.shape[:-2], 1, X.shape[-1]))
     return np.concatenate([first, X], axis=-2)
+
+
+@checked
+def vit_tokens(F: Map, W_E: PatchWeights, b_E: PatchBias, x_class: FirstToken, P: Places) -> PlacedTokens:
+    """Eq. vit-tokens:  X = [x_class; patches(F) W_E + b_E] + P,  a row of P for every place, learned.
+
+    F (…, channels, high, wide), W_E (channels, p, p, d_model), b_E and x_class (d_model) and
+    P (n + 1, d_model), its first row the class token's, give X (…, n + 1, d_model).
+    Raises ValueError where p does not divide high and wide, or P has not one row more than F has patches:
+    a single row would be added to all of them, and nothing told.
+    Source: Dosovitskiy et al. 2021, eq. 1.
+    """
+    X = with_class_token(patch_embedding(F, W_E, b_E), x_class)
+    if len(P) != X.shape[-2]:
+        raise ValueError(
+            f"P has {len(P)} rows; wanted {X.shape[-2]}, one for the class token and one for each patch of"
+            f" F {F.shape}"
+        )
+    return X + P
 
 
 # Weights for channels
@@ -157,7 +179,7 @@ def eca(F: Map, w: Taps) -> tuple[Map, ChannelWeights]:
 
     The score of a channel is made from its k neighbours alone; beyond the first and the last stands
     0. F (…, channels, high, wide) and w (k), k odd, give F' as F and s (…, channels, 1, 1).
-    Raises ValueError where k is even: no middle. Source: Wang et al. 2020, section 3.2.
+    Raises ValueError where k is even: no middle. Source: Wang et al. 2020, ECA-Net.
     """
     _check_odd("w", w)
     s = sigmoid(_neighbours(F.mean((-2, -1)), len(w), -1) @ w)[..., None, None]
@@ -181,7 +203,7 @@ def eca_nearest_odd(C: int) -> tuple[int, ...]:
     """Eq. eca-nearest-odd:  k = the odd number nearest to t,  t = (log₂ C + 1) / 2.
 
     The reading of the paper's words; where t is even, two are equally near, and both are returned.
-    Source: Wang et al. 2020, section 3.2.
+    Source: Wang et al. 2020, ECA-Net.
     Raises ValueError where C is not a positive integer.
     """
     k = 1
@@ -314,7 +336,7 @@ def window_partition(F: Map, M: int, *, shift: int = 0) -> Windows:
     the left by s = shift, what falls off put in again on the other side, then cut into windows of
     M × M tokens.
     Raises ValueError where M does not divide high and wide, or shift is not below M.
-    Source: Liu et al. 2021, Swin, section 3.2.
+    Source: Liu et al. 2021, Swin.
     """
     high, wide = F.shape[-2:]
     if high % M or wide % M:
@@ -338,7 +360,7 @@ def window_join(X: Windows, *, shift: int = 0) -> Map:
 
     X (…, down, along, M², channels) gives (…, channels, down · M, along · M).
     Raises ValueError where a window has no square number of tokens, or shift is not below M.
-    Source: Liu et al. 2021, Swin, section 3.2.
+    Source: Liu et al. 2021, Swin.
     """
     M = math.isqrt(X.shape[-2])
     if M * M != X.shape[-2] or M == 0:
@@ -360,7 +382,7 @@ def relative_position_index(M: int) -> Offsets:
     """Eq. relative-position-index:  r_ij = (Δy + M − 1)(2M − 1) + Δx + M − 1,  Δ = place i − place j.
 
     Returns (M², M²): for each pair of a window's places which of (2M − 1)² offsets lies between them.
-    Raises ValueError where M is not a positive integer. Source: Liu et al. 2021, Swin, section 3.2.
+    Raises ValueError where M is not a positive integer. Source: Liu et al. 2021, Swin.
     """
     y, x = np.divmod(np.arange(M * M), M)
     down, along = y[:, None] - y, x[:, None] - x
@@ -391,7 +413,7 @@ def window_attention(
     wide / M, M², M²). In a shifted window only those see each other that were neighbours before the map
     was moved around its edges.
     Raises ValueError where M does not divide high and wide, or shift is not below M.
-    Source: Liu et al. 2021, Swin, section 3.2.
+    Source: Liu et al. 2021, Swin.
     """
     M, (high, wide) = _window_side(T), Q.shape[-2:]
     if high % M or wide % M:
@@ -405,6 +427,29 @@ def window_attention(
     return _joined(weighted_sum(A, V), M, shift), A
 
 
+# What the weights of several layers say
+
+
+@checked
+def rollout(A: LayersOfWeights) -> PairWeights:
+    """Eq. rollout:  R = Ā_depth ⋯ Ā_1,  Ā_l = the mean of the layer's heads + I, each row over its sum.
+
+    How much of the first layer's token j has come to the last layer's token i, if tokens were only ever
+    averaged: I stands for the residual, and neither values nor feed-forward nets are looked at. A (…,
+    depth, h, n, n), 0 or more, gives R (…, n, n), whose rows sum to 1. Rows of A need not: who discards
+    small weights passes zeros.
+    Raises ValueError where A holds a negative number. Source: Abnar & Zuidema 2020.
+    """
+    if A.min() < 0:
+        raise ValueError(f"A holds {A.min()}; wanted weights, 0 or more")
+    mixed = A.mean(-3) + np.eye(A.shape[-1], dtype=A.dtype)
+    mixed /= mixed.sum(-1, keepdims=True)
+    R = mixed[..., 0, :, :]
+    for layer in range(1, mixed.shape[-3]):
+        R = mixed[..., layer, :, :] @ R
+    return R
+
+
 # How many parameters
 
 
@@ -413,7 +458,7 @@ def squeeze_excitation_parameters(C: int, r: int, *, bias: bool) -> int:
     """Eq. squeeze-excitation-parameters:  2 C² / r  weights,  and C / r + C biases.
 
     C channels and a hidden layer of C / r. Returns a count of parameters.
-    Raises ValueError where r does not divide C. Source: Hu, Shen & Sun 2018, section 4.
+    Raises ValueError where r does not divide C. Source: Hu, Shen & Sun 2018.
     """
     hidden = _reduced(C, r)
     return 2 * C * hidden + bias * (hidden + C)
@@ -425,7 +470,7 @@ def cbam_parameters(C: int, r: int, *, k: int = 7) -> int:
 
     Without biases. Returns a count of parameters.
     Raises ValueError where r does not divide C, or an argument is no count.
-    Source: Woo et al. 2018, section 3.
+    Source: Woo et al. 2018.
     """
     return 2 * C * _reduced(C, r) + 2 * k * k
 
@@ -455,7 +500,7 @@ def vit_parameters(
     and head. A block is an attention, a net of d_ff and two norms, all with biases; the usual values are
     ViT-B/16. Returns a count of parameters.
     Raises ValueError where p does not divide image, or an argument is no count.
-    Source: Dosovitskiy et al. 2021, section 3.1 and table 1.
+    Source: Dosovitskiy et al. 2021.
     """
     if image % p:
         raise ValueError(f"p is {p}; wanted a positive integer that divides image = {image}")
@@ -497,7 +542,7 @@ def swin_parameters(
     Between stages a norm of 4 · 2^s d and a product 8 · 4^s d² without bias join four tokens; the head has
     a norm before it. The usual values are Swin-T. Returns a count of parameters.
     Raises ValueError where depths and heads have not one number for each stage, or one is no count.
-    Source: Liu et al. 2021, Swin, section 3.3.
+    Source: Liu et al. 2021, Swin.
     """
     if len(depths) != len(heads) or not depths:
         raise ValueError(f"heads is {heads}; wanted a number for each stage, as depths {depths}")

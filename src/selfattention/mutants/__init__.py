@@ -57,6 +57,16 @@ RIGHT = {
     "merge_states": ("selfattention.formulas", "merge_states"),
     "step": ("selfattention.formulas", "step"),
     "rotary_step": ("selfattention.formulas", "rotary_step"),
+    "patches": ("selfattention.formulas", "patches"),
+    "vit_tokens": ("selfattention.formulas", "vit_tokens"),
+    "cbam_channels": ("selfattention.formulas", "cbam_channels"),
+    "attention_gate": ("selfattention.formulas", "attention_gate"),
+    "selective_kernel": ("selfattention.formulas", "selective_kernel"),
+    "eca_kernel_size": ("selfattention.formulas", "eca_kernel_size"),
+    "non_local": ("selfattention.formulas", "non_local"),
+    "relative_position_index": ("selfattention.formulas", "relative_position_index"),
+    "window_attention": ("selfattention.formulas", "window_attention"),
+    "rollout": ("selfattention.formulas", "rollout"),
     "implementation": ("selfattention.implementations.numpy_direct", "attention"),
 }
 
