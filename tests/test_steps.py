@@ -206,6 +206,17 @@ def test_the_rule_and_the_shapes_are_asked_once_for_all_layers_of_a_step(module,
     assert asked[0][1] == 3
 
 
+@BOTH
+@pytest.mark.parametrize("name", ["window", "window and sinks", "far away", "heads"])
+def test_what_hides_keys_is_no_reason_to_go_the_long_way(module, name):
+    """Whoever computes NaN there gives the right answer all the same, by way of `attention`, and slowly."""
+    K, V = cached()
+    attend, Q = module.steps(K, V, mask=RULES[name])[0], drawn(6, 3, 8)
+    wanted = by_attention(module, Q, K[0], V[0], ROOM, RULES[name])
+    attend.__self__.sequence.attention = None
+    assert_same(attend(Q, ROOM), wanted)
+
+
 def test_whoever_has_been_given_attention_finds_its_steps():
     assert numba_tiled.attention.steps is numba_tiled.steps
     assert numpy_direct.attention.steps is numpy_direct.steps
