@@ -120,8 +120,9 @@ LINES = {
     "attention, first layer": (ROLES["A"], ":", "o"),
     "rollout": (ROLES["Q"], "-", "^"),
     "gradient": (ROLES["V"], "-", "v"),
-    "gradient × input": (ROLES["V"], ":", "v"),
-    "leave one out": (ROLES["O"], "-", "D"),
+    "gradient x input": (ROLES["V"], ":", "v"),
+    "leave one out, drop": (ROLES["O"], "-", "D"),
+    "leave one out, blank": (ROLES["O"], ":", "D"),
 }
 
 
