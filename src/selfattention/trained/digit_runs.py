@@ -46,6 +46,11 @@ AFTERWARDS: dict[str, Callable[[Reader], Reader]] = {
     "uniform after training, layer 2": lambda net: digits.uniform(net, [1]),
     "silent after training": digits.silent,
 }
+# What is shown pictures whose patches are shuffled.
+SHUFFLED = {
+    "patches shuffled": "as trained",
+    "placeless, patches shuffled": "placeless from the start",
+}
 
 
 def trained(name: str, seed: int, train: Digits) -> Reader:
@@ -71,10 +76,7 @@ def rows(seed: int, nets: dict[str, Reader], test: Digits) -> list[dict[str, Any
     return [
         *(row(name, seed, net, test) for name, net in nets.items()),
         *(row(name, seed, change(first), test) for name, change in AFTERWARDS.items()),
-        row("patches shuffled", seed, first, digits.shuffled(test, seed)),
-        row(
-            "placeless, patches shuffled", seed, nets["placeless from the start"], digits.shuffled(test, seed)
-        ),
+        *(row(name, seed, nets[of], digits.shuffled(test, seed)) for name, of in SHUFFLED.items()),
     ]
 
 
