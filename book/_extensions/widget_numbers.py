@@ -12,7 +12,7 @@ import numpy as np
 from links import ROOT
 
 from selfattention import formulas, masks
-from selfattention.trained import reactions, rxnmapper, smollm2
+from selfattention.trained import digit_runs, reactions, rxnmapper, smollm2
 
 LAYER, HEAD = 10, 5  # chapter 09's head, counted from 0
 REACTIONS = (
@@ -123,6 +123,11 @@ def decoding():
     return {**smollm2.recorded()["attention"], "bytes": formulas.cache_bytes(1, 30, 3, 64, 4)}
 
 
+def digits():
+    """Ten digits with the attention of a trained net, and what deletion says of each patch, as recorded."""
+    return {"pictures": digit_runs.maps()["pictures"]}
+
+
 NUMBERS = {
     "projections": projections,
     "scaling": scaling,
@@ -133,6 +138,7 @@ NUMBERS = {
     "formula": formula,
     "trained": trained,
     "decoding": decoding,
+    "digits": digits,
 }
 
 

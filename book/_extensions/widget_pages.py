@@ -107,6 +107,14 @@ WIDGETS = (
         "Attention of a language model on a question and its own answer, a row for each token: a triangle "
         "whose first column is the darkest.",
     ),
+    Widget(
+        "digits",
+        "eq-rollout",
+        "Let the class token ask, then a patch: does the second layer look where the first did? And is the "
+        "patch that gets most attention the one without which the answer loses most?",
+        "A handwritten 0, and four maps of its sixteen patches: the class token's attention in two layers, "
+        "and how much probability its answer loses without each patch, its key hidden or its pixels blank.",
+    ),
 )
 BY_NAME = {widget.name: widget for widget in WIDGETS}
 BY_LABEL = {widget.under: widget for widget in WIDGETS}

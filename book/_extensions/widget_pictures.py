@@ -15,6 +15,7 @@ from selfattention.figures import projections as projections_drawings
 from selfattention.figures import scaling as scaling_drawings
 from selfattention.figures import softmax as softmax_drawings
 from selfattention.figures import trained as trained_drawings
+from selfattention.figures import vision as vision_drawings
 
 
 def projections(words, X, W_Q, W_K, W_V):
@@ -107,4 +108,16 @@ def decoding(tokens, prompt, next, layers, A, bytes):
             mean[i, : i + 1] += np.array(row) / 1000 / len(heads)
     figure, ax = plt.subplots(figsize=(6.4, 6.4))
     decoding_drawings.sentence(ax, tokens, mean, prompt)
+    return figure
+
+
+def digits(pictures):
+    """The first digit, its class token's attention layer by layer, and what deletion says."""
+    first = pictures[0]
+    seen = [np.array(A)[0, 1:] for A in first["A"]]
+    maps = np.reshape([*seen, first["drop"], first["blank"]], (-1, 4, 4))
+    layers = [f"layer {k + 1}" for k in range(len(seen))]
+    titles = [f"it reads {first['says']}", *layers, "key hidden", "pixels blank"]
+    figure, axes = plt.subplots(1, len(titles), figsize=(7.2, 1.8))
+    vision_drawings.patch_maps(axes, np.array(first["pixels"]), maps, titles)
     return figure

@@ -12,6 +12,8 @@ EXTRAS = {
     "triton": "compiled",
     "matplotlib": "notebooks",
     "IPython": "notebooks",
+    "sklearn": "notebooks",  # scikit-learn, under the name that is imported
+    "scipy": "notebooks",
     "tokenizers": "language",
 }
 

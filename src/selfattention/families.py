@@ -1,6 +1,8 @@
 """The families of attention over pictures in one table, measured on the formulas themselves.
 
-python -m selfattention.families
+Chapter: notebooks/17_vision. For a terminal:
+
+    python -m selfattention.families
 
 What a token is and what its score is made from, a family says here in words. The rest is found out: each is
 run once on random numbers, and where its weights sum to 1 along an axis, that axis is normalised. Sizes are

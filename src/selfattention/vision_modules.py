@@ -1,5 +1,7 @@
 """Attention over pictures as PyTorch layers that train: channels, positions, ViT's tokens and its block.
 
+Chapter: notebooks/17_vision.
+
 Every layer is its formula of `selfattention.formulas.vision` with that formula's letters, W stored (in, out),
 for maps F (…, channels, high, wide) with any leading axes. What the formula returns beside its output, the
 layer gives by `weights`. A picture's answer never depends on its neighbours in the batch: there is no norm

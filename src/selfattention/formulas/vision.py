@@ -1,4 +1,4 @@
-"""Attention over pictures: what is a token, and who is weighted.
+"""Attention over pictures: what is a token, and who is weighted. Chapter: notebooks/17_vision.
 
 A map F (…, channels, high, wide) is a picture, or what a layer has made of one. A family returns its
 output and the weights that it used. Weights of channels or of positions keep all the axes of a map, of

@@ -1,0 +1,209 @@
+"""Drawings of chapter 17, vision: a picture of 4 × 4 with what is weighted lit, and what trained nets did."""
+
+import numpy as np
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.patches import Rectangle
+
+from selfattention.figures import LUMINANCE, ROLES
+
+LIT = LinearSegmentedColormap.from_list("lit", ["#ffffff", ROLES["A"], "#5a2a4c"])
+INK = LinearSegmentedColormap.from_list("ink", ["#ffffff", "#1a1a1a"])
+EDGE, OTHER = "#8c8c8c", "#555555"
+ASIDE = 1.25  # how far a sheet stands beside and above the one before it, in cells
+STYLES = {"linewidth": 1.6, "markersize": 4}
+
+
+def sheets(ax, maps, *, title=None, names=(), query=None, most=1.0, cmap=LIT):
+    """Maps (sheets, high, wide) behind one another, the first in front, each cell as dark as its number.
+
+    `names` are written on the last cells of the sheets; `query` (row, column) is outlined on the first;
+    `most` is the number that is darkest.
+    """
+    count, high, wide = maps.shape
+    for k in reversed(range(count)):
+        x, y = ASIDE * k, -ASIDE * k
+        for (i, j), number in np.ndenumerate(maps[k]):
+            colour = cmap(number / most)
+            ax.add_patch(Rectangle((x + j, y + i), 1, 1, facecolor=colour, edgecolor=EDGE, linewidth=0.5))
+        ax.add_patch(Rectangle((x, y), wide, high, fill=False, edgecolor=OTHER, linewidth=0.9))
+    for k, name in enumerate(names):
+        x, y = ASIDE * k + wide - 0.5, -ASIDE * k + high - 0.5
+        dark = np.array(cmap(maps[k, -1, -1] / most))[:3] @ LUMINANCE < 0.4
+        ax.text(x, y, name, ha="center", va="center", fontsize=6.5, color="white" if dark else "black")
+    if query is not None:
+        outline(ax, (query[1], query[0]))
+    room(ax, title, wide + ASIDE * (count - 1), high, -ASIDE * (count - 1))
+
+
+def outline(ax, corner, side=1):
+    """A query: a square with a thick edge in the colour of queries."""
+    ax.add_patch(Rectangle(corner, side, side, fill=False, edgecolor=ROLES["Q"], linewidth=2.2, zorder=4))
+
+
+def room(ax, title, right, bottom, top):
+    """Axes without a frame, as wide as what was drawn."""
+    ax.set_xlim(-0.2, right + 0.2)
+    ax.set_ylim(bottom + 0.2, top - 0.3)
+    ax.set_aspect("equal")
+    ax.set_axis_off()
+    if title is not None:
+        ax.set_title(title, fontsize=9)
+
+
+def squares(ax, weights, first, *, p=2, title=None):
+    """A picture cut into patches, weights (down, along), and beside it the token that no patch has made."""
+    down, along = weights.shape
+    for (i, j), number in np.ndenumerate(weights):
+        ax.add_patch(Rectangle((p * j, p * i), p, p, facecolor=LIT(number), edgecolor=OTHER, linewidth=0.9))
+        ax.text(p * j + p / 2, p * i + p / 2, f"{number:.2f}", ha="center", va="center", fontsize=8)
+    x = p * along + 0.7
+    ax.add_patch(Rectangle((x, 0), 1.2, 1.2, facecolor=LIT(first), edgecolor=OTHER))
+    outline(ax, (x, 0), 1.2)
+    ax.text(x, 1.75, "class", fontsize=8)
+    room(ax, title, x + 1.3, p * down, 0)
+
+
+def windows(ax, weights, parts, query, *, title=None):
+    """Whom a position (row, column) of a map weighs, weights (high, wide), and where windows end.
+
+    parts (high, wide) numbers the windows.
+    """
+    sheets(ax, weights[None], title=title, query=query)
+    for i, j in zip(*np.nonzero(parts[:, 1:] != parts[:, :-1]), strict=True):
+        ax.plot([j + 1] * 2, [i, i + 1], color=ROLES["K"], linewidth=2)
+    for i, j in zip(*np.nonzero(parts[1:] != parts[:-1]), strict=True):
+        ax.plot([j, j + 1], [i + 1] * 2, color=ROLES["K"], linewidth=2)
+
+
+def positions(axes, likeness):
+    """How alike the position vectors are: for each place (row, column) a picture of all places.
+
+    likeness (down, along, down, along), from −1 to 1.
+    """
+    cmap = LinearSegmentedColormap.from_list("signed", [EDGE, "#ffffff", ROLES["Q"]])
+    for (i, j), ax in np.ndenumerate(axes):
+        ax.imshow(likeness[i, j], cmap=cmap, vmin=-1, vmax=1, interpolation="nearest")
+        ax.add_patch(Rectangle((j - 0.5, i - 0.5), 1, 1, fill=False, edgecolor=ROLES["K"], linewidth=1.6))
+        ax.set_xticks([])
+        ax.set_yticks([])
+
+
+def digits(axes, pictures, titles):
+    """Small pictures (n, high, wide), from white to black, each with its title."""
+    for ax, picture, title in zip(axes, pictures, titles, strict=True):
+        ax.imshow(picture, cmap=INK, interpolation="nearest")
+        ax.set_xticks([])
+        ax.set_yticks([])
+        ax.set_title(title, fontsize=9, loc="center")
+
+
+def patch_maps(axes, pixels, maps, titles, query=None):
+    """A digit, and maps (n, down, along) of what its patches count for, each on its own scale."""
+    digits(axes[:1], pixels[None], titles[:1])
+    for ax, values, title in zip(axes[1:], maps, titles[1:], strict=True):
+        limit = np.abs(values).max() or 1
+        cmap = LinearSegmentedColormap.from_list("signed", [EDGE, "#ffffff", ROLES["A"], "#5a2a4c"])
+        ax.imshow(values, cmap=cmap, vmin=-limit, vmax=limit, interpolation="nearest")
+        ax.set_xticks([])
+        ax.set_yticks([])
+        ax.set_title(title, fontsize=9, loc="center")
+        if query is not None:
+            outline(ax, (query[1] - 0.5, query[0] - 0.5))
+
+
+LINES = {
+    "random": (EDGE, "--", ""),
+    "ink": ("#000000", "-", "s"),
+    "attention, last layer": (ROLES["A"], "-", "o"),
+    "attention, first layer": (ROLES["A"], ":", "o"),
+    "rollout": (ROLES["Q"], "-", "^"),
+    "gradient": (ROLES["V"], "-", "v"),
+    "gradient x input": (ROLES["V"], ":", "v"),
+    "leave one out, drop": (ROLES["O"], "-", "D"),
+    "leave one out, blank": (ROLES["O"], ":", "D"),
+}
+
+
+def deletion(axes, taken, panels):
+    """Accuracy after so many patches were taken away, a line per order with a band from low to high.
+
+    taken (k); `panels` maps a title to orders, each with three rows (low, mean, high) of k numbers.
+    """
+    for ax, (title, curves) in zip(axes, panels.items(), strict=True):
+        for name, (low, mean, high) in curves.items():
+            colour, line, marker = LINES[name]
+            ax.fill_between(taken, low, high, color=colour, alpha=0.15, linewidth=0)
+            ax.plot(taken, mean, color=colour, linestyle=line, marker=marker, label=name, **STYLES)
+        ax.set_title(title)
+        ax.set_xlabel("patches taken away")
+        ax.set_ylim(0, 1.02)
+    axes[0].set_ylabel("accuracy")
+    handles, labels = axes[0].get_legend_handles_labels()
+    axes[0].figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=8)
+
+
+def cells(axes, pictures, titles, *, borders=None):
+    """Pictures (n, high, wide) in grey, each on its own scale; `borders` outlines the true cells on all."""
+    for ax, picture, title in zip(axes, pictures, titles, strict=True):
+        ax.imshow(picture, cmap="gray", vmin=0, vmax=np.percentile(picture, 99.5), interpolation="nearest")
+        if borders is not None:
+            ax.contour(borders, levels=[0.5], colors=[ROLES["O"]], linewidths=0.8)
+        ax.set_xticks([])
+        ax.set_yticks([])
+        ax.set_title(title, fontsize=9)
+
+
+def agreement(ax, truth, said, title):
+    """Foreground (high, wide) as it is and as a net has it: both, missed, invented."""
+    picture = np.ones((*truth.shape, 3))
+    for where, colour in (
+        (truth & said, (0.80, 0.80, 0.80)),
+        (truth & ~said, (0.84, 0.37, 0.0)),
+        (~truth & said, (0.0, 0.45, 0.70)),
+    ):
+        picture[where] = colour
+    ax.imshow(picture, interpolation="nearest")
+    ax.set_xticks([])
+    ax.set_yticks([])
+    ax.set_title(title, fontsize=9)
+
+
+def gains(ax, names, intervals, larger):
+    """Differences of IoU with their intervals, and below a line what is larger than any of them.
+
+    intervals (names, 3): low, mean, high. `larger` maps a name to one difference.
+    """
+    rows = np.arange(len(names))
+    low, mean, high = np.asarray(intervals).T
+    ax.hlines(rows, low, high, color=ROLES["A"], linewidth=3)
+    ax.plot(mean, rows, "o", color=ROLES["A"], markersize=6)
+    below = len(names) + np.arange(len(larger)) + 0.5
+    ax.hlines(below, 0, list(larger.values()), color=EDGE, linewidth=7)
+    for y, difference in zip(below, larger.values(), strict=True):
+        ax.annotate(
+            f"{difference:+.3f}", (max(difference, 0), y), xytext=(5, 0), textcoords="offset points",
+            va="center", fontsize=8,
+        )  # fmt: skip
+    ax.axhline(len(names) - 0.25, color=EDGE, linewidth=0.6)
+    ax.axvline(0, color=OTHER, linewidth=1, linestyle="--", zorder=0)
+    ax.set_yticks([*rows, *below], [*names, *larger])
+    ax.invert_yaxis()
+    ax.tick_params(axis="y", length=0)
+    ax.set_xlabel("difference of IoU")
+
+
+def plateau(ax, curves, floor):
+    """IoU at its best cut against steps of training, a line per run; `floor` is what needs no message.
+
+    `curves` maps a family to runs, each a pair (steps, IoU).
+    """
+    colours = [ROLES["A"], ROLES["Q"], ROLES["V"], ROLES["K"], ROLES["O"], ROLES["S"], EDGE, "#000000"]
+    for colour, (name, runs) in zip(colours, curves.items(), strict=False):
+        for k, (steps, iou) in enumerate(runs):
+            ax.plot(steps, iou, color=colour, marker="o", label=None if k else name, **STYLES)
+    ax.axhline(floor, color=OTHER, linestyle="--", linewidth=1)
+    ax.annotate("every cell", (0, floor), xytext=(2, 4), textcoords="offset points", fontsize=8)
+    ax.set_ylim(0, 1.03)
+    ax.set_xlabel("steps of training")
+    ax.set_ylabel("IoU")
+    ax.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1))
