@@ -26,6 +26,7 @@ R = TypeVar("R")
 _NUMBERS = {"f": "floats", "b": "booleans", "i": "integers"}  # by NumPy's letter for a kind of dtype
 _NOT_EMPTY = {"d_model", "d_memory", "d_q", "d_k", "d_hidden", "d_ff", "d_embedding", "g", "h", "h·d_k"}
 _NOT_EMPTY |= {"channels", "high", "wide", "gate_channels", "branches", "frames", "down", "along", "side"}
+_NOT_EMPTY |= {"depth"}
 _DOUBLE = np.dtype(np.float64)
 _FARTHEST = 2**53  # as far as float64, in which angles and slopes are computed, knows every whole number
 

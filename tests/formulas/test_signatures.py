@@ -552,6 +552,8 @@ def axes_of(example):
 def resized(example, rng, **lengths):
     """The example's arguments with other lengths of its axes."""
     lengths = axes_of(example) | lengths
+    if example.function == "vit_tokens":  # with patches of one pixel
+        lengths["tokens"] = 1 + lengths["high"] * lengths["wide"]
     given = example.arguments(rng, np.float64)
     for name, kind in kinds(example).items():
         own = own_axes(kind)

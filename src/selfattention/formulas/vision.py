@@ -440,7 +440,7 @@ def rollout(A: LayersOfWeights) -> PairWeights:
     small weights passes zeros.
     Raises ValueError where A holds a negative number. Source: Abnar & Zuidema 2020.
     """
-    if A.min() < 0:
+    if (A < 0).any():
         raise ValueError(f"A holds {A.min()}; wanted weights, 0 or more")
     mixed = A.mean(-3) + np.eye(A.shape[-1], dtype=A.dtype)
     mixed /= mixed.sum(-1, keepdims=True)
