@@ -288,7 +288,12 @@ def answers(path, trials, tests, chosen, say, beneath=None):
     plugin = Trials(trials, say)
     options = ["-o", "addopts=", "-p", "no:cacheprovider", *(["-k", chosen] if chosen else [])]
     sys.setprofile(plugin.note)
-    importlib.import_module(_name(path))  # some are imported late: their functions would not exist yet
+    try:
+        importlib.import_module(_name(path))  # some are imported late: their functions would not exist yet
+    except Exception as error:
+        if beneath is None:
+            raise
+        return json.dumps([f"importing it: {error!r}"])
     code = pytest.main([*options, *(str(test) for test in tests if test.exists())], plugins=[plugin])
     return json.dumps(
         [plugin.answers.get(place, f"pytest ended with {code}") for place in range(len(trials))]
