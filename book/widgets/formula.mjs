@@ -98,7 +98,8 @@ function listen({ node, cells }, name, { choose, show, back }) {
     row.forEach((cell, j) => {
       cell.setAttribute("role", "gridcell");
       cell.tabIndex = i + j ? -1 : 0;
-      cell.addEventListener("pointerenter", () => show([name, i, j]));
+      // not pointerenter: a page that the keyboard scrolls under a resting pointer enters cells, too
+      cell.addEventListener("pointermove", () => show([name, i, j]));
       cell.addEventListener("focus", () => choose([name, i, j]));
       cell.addEventListener("keydown", (event) => {
         const [down, right] = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[
