@@ -84,7 +84,7 @@ def call(name, arguments):
 
 
 def test_the_library_stays_small():
-    """All modules and the loader, as they are served, uncompressed: under 44 KB."""
+    """All modules and the loader, as they are served, uncompressed: under 48 KB."""
     sizes = {path.name: path.stat().st_size for path in (ROOT / "book/widgets").glob("*.*js")}
     assert set(sizes) == {f"{name}.mjs" for name in (*BY_NAME, "attention", "parts")} | {"load.js"}
     assert sum(sizes.values()) < 48 * 1024

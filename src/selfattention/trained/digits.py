@@ -22,7 +22,7 @@ with needed():
     from torch import Tensor, nn
 
 from selfattention.implementations import torch_direct
-from selfattention.modules import MultiHeadAttention, _affine
+from selfattention.modules import MultiHeadAttention
 from selfattention.trained.progress import with_bar
 from selfattention.vision_modules import PictureTokens, VisionBlock
 
@@ -81,11 +81,11 @@ class Attention(MultiHeadAttention):
     def forward(self, X: Tensor, *, mask: Tensor | None = None) -> Tensor:
         """Y (…, n, d_model) of X (…, n, d_model); `mask` broadcasts to (…, h, n, n), True = may see."""
         Q, K, V = (
-            self._split(_affine(X, W, b), self.h)
+            self._split(X @ W + b, self.h)
             for W, b in ((self.W_Q, self.b_Q), (self.W_K, self.b_K), (self.W_V, self.b_V))
         )
         O, _ = torch_direct.attention(Q, K, V, mask=mask)
-        return _affine(O.transpose(-3, -2).flatten(-2), self.W_O, self.b_O)
+        return O.transpose(-3, -2).flatten(-2) @ self.W_O + self.b_O
 
 
 class OverTheBatch(nn.Module):
