@@ -161,7 +161,7 @@ def rounded(case, dtype):
 class Way:
     """One of many equally good ways to compute the formula: they differ by their rounding errors alone."""
 
-    seed: int  # the order in which queries, keys and features are summed
+    seed: int  # the order in which queries, keys and features are summed, and those of δ once more
     base_two: bool  # 2^(s log₂ e) for e^s
     early: bool  # the scale is multiplied into Q, not into S
     rebuilt: bool  # the backward pass takes e^{S − L} for the weights
@@ -179,7 +179,7 @@ def direct(case, dtype, way):
 
     δ is taken of the O that was given out, rounded, since that is what a backward pass is handed.
     """
-    Q, K, V, dO, bias, visible, back = _shuffled(case, dtype, way.seed)
+    Q, K, V, dO, bias, visible, back, anew = _shuffled(case, dtype, way.seed)
     S = _products(Q * case.scale, K) if way.early else _products(Q, K) * case.scale
     S = (S if bias is None else S + bias).masked_fill(~visible, -torch.inf)
     nobody = ~visible.any(-1, keepdim=True)
@@ -189,34 +189,40 @@ def direct(case, dtype, way):
     O = torch.einsum("bhij,bhjd->bhid", factor(A), V).to(dtype)
     if way.rebuilt and _largest(L.numpy()) <= WELL_KNOWN:
         A = _rebuilt(S, L, way)
-    dS = A * (_products(dO, V) - (dO * O).sum(-1, keepdim=True)) * case.scale
+    delta = (dO * O)[..., anew].sum(-1, keepdim=True)
+    dS = A * (_products(dO, V) - delta) * case.scale
     A, dS = factor(A), factor(dS)
     dQ = torch.einsum("bhij,bhjd->bhid", dS, K)
     dK, dV = (torch.einsum("bhij,bhid->bhjd", *pair) for pair in ((dS, Q), (A, dO)))
     return [
         x.double().numpy()
-        for x in (O[:, :, back[0]], L[:, :, back[0]], *_unshuffled(dQ, dK, dV, back, case, dtype))
+        for x in (O[:, :, back[0]][..., back[3]], L[:, :, back[0]], *_unshuffled(dQ, dK, dV, back, case, dtype))
     ]
 
 
 def _shuffled(case, dtype, seed):
-    """What a case is computed from, its queries, keys and features in another order, and the way back."""
+    """What a case is computed from, its queries, keys and features in another order, and the way back.
+
+    Last comes one more order of the values' features. A row whose weight lies on one key subtracts δ from
+    the same sum, and a way that adds both up alike would call nothing an error.
+    """
     working = torch.float32 if dtype in HALVES else dtype
     Q, K, V, dO, bias = (None if x is None else x.to(working) for x in rounded(case, dtype))
     K, V = (x.repeat_interleave(case.h // case.g, dim=1) for x in (K, V))
     rng = np.random.default_rng(seed)
-    i, j, d = (torch.from_numpy(rng.permutation(size)) for size in (case.n, case.m, case.d_k))
+    sizes = case.n, case.m, case.d_k, case.d_v, case.d_v
+    i, j, d, e, anew = (torch.from_numpy(rng.permutation(size)) for size in sizes)
     visible = torch.from_numpy(case.visible())[..., i, :][..., j]
     bias = None if bias is None else bias[..., i, :][..., j]
-    rows = Q[:, :, i][..., d], K[:, :, j][..., d], V[:, :, j], dO[:, :, i]
-    return *rows, bias, visible, [torch.argsort(order) for order in (i, j, d)]
+    rows = Q[:, :, i][..., d], K[:, :, j][..., d], V[:, :, j][..., e], dO[:, :, i][..., e]
+    return *rows, bias, visible, [torch.argsort(order) for order in (i, j, d, e)], anew
 
 
 def _unshuffled(dQ, dK, dV, back, case, dtype):
     """The gradients in the order of the inputs, those of a group's heads summed."""
-    i, j, d = back
+    i, j, d, e = back
     dK, dV = (x[:, :, j].unflatten(1, (case.g, -1)).sum(2) for x in (dK, dV))
-    return (x.to(dtype) for x in (dQ[:, :, i][..., d], dK[..., d], dV))
+    return (x.to(dtype) for x in (dQ[:, :, i][..., d], dK[..., d], dV[..., e]))
 
 
 def _products(left, right):
