@@ -1,5 +1,8 @@
 """X @ W with weights that Numba reads, in floats and in eight bits: NumPy's numbers, up to rounding."""
 
+import tracemalloc
+from dataclasses import FrozenInstanceError
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -65,9 +68,11 @@ def test_eight_bits_by_hand():
     assert (few.shape, few.nbytes) == ((2, 2), 4 + 2 * 8)
 
 
-def test_no_weight_of_eight_bits_is_off_by_more_than_half_its_step():
-    W = as_stored(3, 61, 83)
+@pytest.mark.parametrize("size", [1, 0.01])
+def test_no_weight_of_eight_bits_is_off_by_more_than_half_its_step(size):
+    W = as_stored(3, 61, 83) * np.float32(size)
     few = numpy_products.EightBits.of(W)
+    np.testing.assert_allclose(few.steps, abs(W).max(0) / 127, rtol=1e-6)
     assert (abs(few.restored() - W) <= few.steps * np.float32(0.50001)).all()
     assert abs(few.codes).max() == 127
 
@@ -75,6 +80,53 @@ def test_no_weight_of_eight_bits_is_off_by_more_than_half_its_step():
 def test_eight_bits_of_a_column_of_zeros_are_zeros():
     few = numpy_products.EightBits.of(np.zeros((3, 2), np.float32))
     np.testing.assert_array_equal(few.restored(), 0)
+
+
+@pytest.mark.parametrize("codes_at_a_time", [1, 6, 7, 100])
+def test_eight_bits_are_multiplied_in_pieces(codes_at_a_time, monkeypatch):
+    """Of 3 inputs for each of 7 outputs: less than an output, two, two and a bit, and all."""
+    monkeypatch.setattr(numpy_products, "AT_A_TIME", codes_at_a_time)
+    X, few = drawn(0, 2, 3), numpy_products.EightBits.of(as_stored(1, 3, 7))
+    assert few.shape == (3, 7)
+    np.testing.assert_allclose(X @ few, X @ few.restored(), rtol=1e-5)
+
+
+def test_eight_bits_never_stand_there_as_floats():
+    """4,194,304 weights would take 16 MiB."""
+    few = numpy_products.EightBits(np.ones((1024, 4096), np.int8), np.ones(1024, np.float32))
+    X = np.ones((1, 4096), np.float32)
+    tracemalloc.start()
+    X @ few
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 6 * 2**20
+
+
+@BOTH
+def test_without_inputs_there_are_zeros(products):
+    """A sum of nothing, for each of three outputs."""
+    W = np.ones((3, 0), np.float32).T
+    for kind in products.Floats(W), products.EightBits.of(W):
+        np.testing.assert_array_equal(np.ones((2, 0), np.float32) @ kind, np.zeros((2, 3)))
+
+
+@BOTH
+def test_a_number_is_no_row(products):
+    W = as_stored(1, 5, 7)
+    for kind in products.Floats(W), products.EightBits.of(W):
+        with pytest.raises(ValueError, match="matmul"):
+            np.float32(1) @ kind
+
+
+@BOTH
+def test_a_matrix_is_itself_and_no_other(products):
+    """Compared as an object, not number by number, and not to be changed in its place."""
+    W = as_stored(1, 5, 7)
+    for kind in products.Floats, products.EightBits.of:
+        one, other = kind(W), kind(W)
+        assert len({one, other}) == 2
+        with pytest.raises(FrozenInstanceError):
+            one.W = one.steps = W
 
 
 @pytest.mark.parametrize(

@@ -179,6 +179,8 @@ def test_squeeze_excitation_refuses_a_sum_that_overflows():
     """relu would make 0 of −∞, and σ a weight of 1 / 2: nobody would be told."""
     with pytest.raises(ValueError, match=r"^F, W_1, W_2 leave the range of float64: _relu is given -inf"):
         squeeze_excitation(np.full((1, 1, 1), 1e300), -1e300 * ONE, ONE)
+    with pytest.raises(ValueError, match=r"leave the range of float64: _two_layers gives inf"):
+        squeeze_excitation(np.full((1, 1, 1), 1e300), ONE, 1e300 * ONE)
 
 
 def test_eca_by_hand():
@@ -509,7 +511,7 @@ def test_window_join_inverse(shift, rng):
 @pytest.mark.parametrize("places", [0, 2, 8])
 def test_window_join_wants_squares(places):
     with pytest.raises(ValueError, match=rf"^X has {places} tokens in a window; wanted a square number, M²$"):
-        window_join(np.ones((1, 1, places, 3)))
+        window_join(np.ones((5, 1, 1, places, 3)))
 
 
 def test_relative_position_index_by_hand():
@@ -671,6 +673,7 @@ def test_squeeze_excitation_parameters_counts_the_arrays(bias):
     layers = torch.nn.Linear(12, 4, bias=bias), torch.nn.Linear(4, 12, bias=bias)
     counted = sum(p.numel() for layer in layers for p in layer.parameters())
     assert squeeze_excitation_parameters(12, 3, bias=bias) == counted
+    assert type(squeeze_excitation_parameters(12, 3, bias=bias)) is int
     with pytest.raises(ValueError, match=r"^r is 5; wanted a positive integer that divides C = 12$"):
         squeeze_excitation_parameters(12, 5, bias=bias)
 
@@ -704,6 +707,9 @@ def test_vit_parameters_counts_the_arrays():
     counted += 3 * sum(p.numel() for p in layer.parameters()) + 12 + (1 + 4 * 4) * 12
     sizes = {"image": 8, "p": 2, "channels": 5, "depth": 3, "d_model": 12, "d_ff": 7, "classes": 11}
     assert vit_parameters(**sizes) == counted
+    assert type(vit_parameters(**sizes)) is int
+    with pytest.raises(ValueError, match=r"^d_model is 0; wanted a positive integer$"):
+        vit_parameters(**sizes | {"d_model": 0})
     with pytest.raises(ValueError, match=r"^p is 3; wanted a positive integer that divides image = 8$"):
         vit_parameters(**sizes | {"p": 3})
 
