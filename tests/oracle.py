@@ -194,10 +194,8 @@ def direct(case, dtype, way):
     A, dS = factor(A), factor(dS)
     dQ = torch.einsum("bhij,bhjd->bhid", dS, K)
     dK, dV = (torch.einsum("bhij,bhid->bhjd", *pair) for pair in ((dS, Q), (A, dO)))
-    return [
-        x.double().numpy()
-        for x in (O[:, :, back[0]][..., back[3]], L[:, :, back[0]], *_unshuffled(dQ, dK, dV, back, case, dtype))
-    ]
+    gradients = _unshuffled(dQ, dK, dV, back, case, dtype)
+    return [x.double().numpy() for x in (O[:, :, back[0]][..., back[3]], L[:, :, back[0]], *gradients)]
 
 
 def _shuffled(case, dtype, seed):
