@@ -111,10 +111,10 @@ def _short(x):
 def roof(ax, intensity, speed, rows, measured):
     """Operations per second against operations per byte: a machine's roof, and products of so many rows.
 
-    `measured` maps a program's name to (operations per byte, operations per second), each (rows,).
+    `measured` maps the names of three programs to (operations per byte, operations per second), each (rows,).
     """
     ax.loglog(intensity, speed, color=OTHER)
-    for (name, (x, y)), role, marker in zip(measured.items(), "OA", "os", strict=False):
+    for (name, (x, y)), role, marker in zip(measured.items(), "OAQ", "os^", strict=True):
         ax.plot(x, y, marker, color=ROLES[role], markersize=5, label=name)
     for count, x, y in zip(rows, *next(iter(measured.values())), strict=True):
         ax.annotate(f"{count}", (x, y), xytext=(5, -9), textcoords="offset points", fontsize=8)

@@ -27,8 +27,8 @@ AllKeys = Float[np.ndarray, "*batch g past+n d_k"]  # the cache after it
 AllValues = Float[np.ndarray, "*batch g past+n d_v"]
 HeadOutputs = Float[np.ndarray, "*batch h n d_v"]
 CacheRows = Float[np.ndarray, "*#batch n d"]  # keys or values, a row for each token
-Codes = Int[np.ndarray, "*#batch n d"]  # q, the same rows as small whole numbers
-Steps = Float[np.ndarray, "*#batch n"]  # what one more in q is worth, one number per row
+Codes = Int[np.ndarray, "*#batch n d"]  # z, the same rows as small whole numbers
+Steps = Float[np.ndarray, "*#batch n"]  # what one more in z is worth, one number per row
 
 
 @checked
@@ -180,9 +180,9 @@ def with_sink(O: Outputs, L: OnePerRow, s: OnePerRow) -> tuple[Outputs, OnePerRo
 @checked
 @scalars(bits=between(2, 8))
 def quantised(X: CacheRows, bits: int) -> tuple[Codes, Steps]:
-    """Eq. quantised:  q = round(x / Δ),  Δ = max_c abs(x_c) / (2^(bits − 1) − 1),  a step Δ per row.
+    """Eq. quantised:  z = round(x / Δ),  Δ = max_c abs(x_c) / (2^(bits − 1) − 1),  a step Δ per row.
 
-    Keys or values X (…, n, d), a row for every head and token, give whole numbers q (…, n, d) from
+    Keys or values X (…, n, d), a row for every head and token, give whole numbers z (…, n, d) from
     −(2^(bits − 1) − 1) to 2^(bits − 1) − 1, as int8, and Δ (…, n). A row of zeros has Δ = 0.
     Raises ValueError where Δ would lose its digits, or an argument does not fit.
     Source: Dettmers et al. 2022, section 2.1 (absmax), and section 3.1 (a step per row).
@@ -195,12 +195,12 @@ def quantised(X: CacheRows, bits: int) -> tuple[Codes, Steps]:
 
 
 @checked
-def restored(q: Codes, step: Steps) -> CacheRows:
-    """Eq. restored:  x̂ = Δ q.
+def restored(z: Codes, step: Steps) -> CacheRows:
+    """Eq. restored:  x̂ = Δ z.
 
-    The rows that `quantised` kept as q (…, n, d) and Δ (…, n): each number is off by half a step at
+    The rows that `quantised` kept as z (…, n, d) and Δ (…, n): each number is off by half a step at
     most (Claim quantised-half-step). Gives (…, n, d) in the dtype of Δ.
     Raises ValueError or TypeError, naming the argument that does not fit.
     Source: Dettmers et al. 2022, section 2.1.
     """
-    return q.astype(step.dtype) * step[..., None]
+    return z.astype(step.dtype) * step[..., None]
