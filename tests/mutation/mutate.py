@@ -85,7 +85,11 @@ def targets():
     yield implementations / "numpy_products.py", [TESTS / "test_products.py"], ""
     yield implementations / "torch_autograd.py", [TESTS / "test_learned_bias.py", *contract], "torch_direct"
     for name in "numpy_direct", "numpy_tiled", "torch_direct", "torch_tiled":
-        yield implementations / f"{name}.py", [*contract, TESTS / "test_steps.py"], name
+        yield (
+            implementations / f"{name}.py",
+            [TESTS / f"test_{name}.py", *contract, TESTS / "test_steps.py"],
+            name,
+        )
 
 
 # Of the contract's tests those that neither compile nor interpret, and none of a thousand queries; these ask

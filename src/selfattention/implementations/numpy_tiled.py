@@ -168,11 +168,11 @@ def _visible(rule, n, m):
 
 
 def _pieces(rule, rows, columns):
-    """A tile; on the edge of a mask, its keys are halved while the tile is wider than ROWS."""
+    """A tile; on the edge of a mask, the parts of it that somebody may see, no wider than they are high."""
     says = rule.says(rows, columns)
     if says is Says.SOMEBODY and len(columns) > ROWS:
-        for half in _cut(columns, max(ROWS, -(-len(columns) // 2))):
-            yield from _pieces(rule, rows, half)
+        for part in _cut(columns, ROWS):
+            yield from _pieces(rule, rows, part)
     elif says is not Says.NOBODY:
         yield rows, columns, says
 
