@@ -107,10 +107,20 @@ class LanguageModel:
             cache = self.cache(tuple(batch), self.T.dtype, capacity=n)
         self._check(cache, known, rule)
         cache.reserve(n)
-        attend = cache.attending(attention, rule, n, self.T.dtype)
+        return self._last_states(known, cache, rule, attention, n)
+
+    def _last_states(self, tokens, cache, rule, attention, count):
+        """X (…, count, d_model) of the last so many tokens (…, n): the last layer answers no others."""
+        n = tokens.shape[-1]
+        attend_to_all = cache.attending(attention, rule, n, self.T.dtype)
+
+        def attend(layer, Q, K, V):
+            O = attend_to_all(layer, Q, K, V)
+            return O[..., -count:, :] if layer == len(self.layers) - 1 else O
+
         with unchecked():
-            (X,) = deque(self.residuals(known, cache.positions(n), attend), maxlen=1)
-            X = rms_norm(X, self.g_N, epsilon=self.epsilon).reshape(*known.shape, -1)
+            (X,) = deque(self.residuals(tokens, cache.positions(n), attend), maxlen=1)
+            X = rms_norm(X, self.g_N, epsilon=self.epsilon).reshape(*tokens.shape[:-1], count, -1)
         cache.took(n)  # only now: whoever is stopped before has the cache as it was
         return X
 
@@ -119,7 +129,8 @@ class LanguageModel:
     ) -> Iterator[np.ndarray]:
         """X, the texts' rows one below the other, as tokens (…, n) bring it and after each layer.
 
-        `attend(layer, Q, K, V)` gives O of heads Q (…, h, n, d), K and V (…, g, n, d), Q and K turned.
+        `attend(layer, Q, K, V)` gives O of heads Q (…, h, n, d), K and V (…, g, n, d), Q and K turned; where
+        it answers the last queries only, what follows has their rows only.
         """
         turns = self._turns(positions)
         X = self.T[tokens.ravel()]  # one product for all texts
@@ -127,6 +138,7 @@ class LanguageModel:
         for layer, W in enumerate(self.layers):
             N = rms_norm(X, W["g_1"], epsilon=self.epsilon)
             O = attend(layer, *self._heads((N @ W["W_QKV"]).reshape(*tokens.shape, -1), turns))
+            X = _answered(X, O)
             X = X + concat_heads(O).reshape(len(X), -1) @ W["W_O"]
             N = rms_norm(X, W["g_2"], epsilon=self.epsilon)
             X = X + swiglu(N, W["W_gate"], W["W_up"], W["W_down"])
@@ -156,13 +168,16 @@ class LanguageModel:
         *,
         chunk: int = 256,
     ) -> np.ndarray:
-        """Let the cache take all tokens (…, n), so many at once; gives the last one's X (…, 1, d_model)."""
+        """Let the cache take all tokens (…, n), so many at once; gives the last one's X (…, 1, d_model).
+
+        Nobody asks for what the last layer makes of the others, and so it is not made.
+        """
         known = self._known(tokens)
         self._check(cache, known, rule)
         cache.reserve(known.shape[-1])  # all or none
         for start in range(0, known.shape[-1], chunk):
-            X = self.states(known[..., start : start + chunk], cache, rule, attention)
-        return X[..., -1:, :]
+            X = self._last_states(known[..., start : start + chunk], cache, rule, attention, 1)
+        return X
 
     def generate(
         self,
@@ -231,6 +246,12 @@ class LanguageModel:
             )
         if (came := cache.shape) != (wanted := (len(self.layers), *cache.batch, self.g, self.d)):
             raise ValueError(f"cache has layers, batch, groups and width {came}; wanted {wanted}")
+
+
+def _answered(X, O):
+    """Of the texts' rows X (texts · n, d_model) those whose queries O (…, h, count, d) answers, the last."""
+    *texts, _, count, _ = O.shape
+    return X.reshape(*texts, -1, X.shape[-1])[..., -count:, :].reshape(-1, X.shape[-1])
 
 
 def chosen(S: np.ndarray, temperature: float = 0.0, rng: np.random.Generator | None = None) -> int:
