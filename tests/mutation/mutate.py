@@ -81,7 +81,7 @@ def targets():
     contract = [TESTS / f"test_{word}.py" for word in words]
     implementations = PACKAGE / "implementations"
     yield implementations / "arguments.py", [TESTS / "test_arguments.py", *contract], SOME
-    yield implementations / "contract.py", contract, SOME
+    yield implementations / "contract.py", [TESTS / "test_contract.py", *contract], SOME
     yield implementations / "numpy_products.py", [TESTS / "test_products.py"], ""
     yield implementations / "torch_autograd.py", [TESTS / "test_learned_bias.py", *contract], "torch_direct"
     for name in "numpy_direct", "numpy_tiled", "torch_direct", "torch_tiled":
@@ -94,7 +94,7 @@ def targets():
 
 # Of the contract's tests those that neither compile nor interpret, and none of a thousand queries; these ask
 # everything of NumPy's arrays and of torch's.
-SOME = "(arguments or numpy or torch or test_between_passes) and not numba and not triton and not 1023"
+SOME = "(arguments or test_contract or numpy or torch or test_between_passes) and not numba and not triton and not 1023"
 
 
 def edits(path):
