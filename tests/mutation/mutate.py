@@ -94,7 +94,10 @@ def targets():
 
 # Of the contract's tests those that neither compile nor interpret, and none of a thousand queries; these ask
 # everything of NumPy's arrays and of torch's.
-SOME = "(arguments or test_contract or numpy or torch or test_between_passes) and not numba and not triton and not 1023"
+SOME = (
+    "(arguments or test_contract or numpy or torch or test_between_passes)"
+    " and not numba and not triton and not 1023"
+)
 
 
 def edits(path):
