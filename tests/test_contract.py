@@ -44,7 +44,8 @@ def poisoned(Q, K, scale, bias=None):
     ("Q", "K", "scale", "wanted"),
     [
         ([1.0], [1.0], 1.0, None),  # nothing to search for
-        ([1e20], [1e20], 0.1, [True]),  # the product overflows before it is scaled
+        ([1e20], [1e20], 0.1, [True]),
+        ([1e20], [1e19], 0.1, [True]),  # the product overflows, before it is scaled
         ([1.3e19], [1.5e19], 1.0, [False]),
         ([1e19], [1e19], 2.0, [False]),
         ([1e19], [2e19], 4.0, [True]),

@@ -101,6 +101,16 @@ def test_a_hidden_key_may_hold_anything(both_passes, way):
     assert_same_bits(both_passes(Q, K, V, dO, mask, bias), clean)
 
 
+@pytest.mark.parametrize("size", [30, 300, 1e4, 1e9, 1e18])
+def test_what_nobody_sees_may_be_of_any_size(both_passes, size):
+    """Large, and no score overflows yet; but its exponential might. Keys, and queries that see nobody."""
+    Q, K, V, dO, _ = inputs(n=11, m=13)
+    mask = masks.Moved(masks.causal, -4) & masks.prefix(HIDDEN)
+    clean = both_passes(Q, K, V, dO, mask)
+    Q[..., :4, :], K[..., HIDDEN:, :], V[..., HIDDEN:, :] = size, size, -size
+    assert_same_bits(both_passes(Q, K, V, dO, mask), clean)
+
+
 def test_a_bias_that_nobody_may_see_may_be_anything(both_passes):
     Q, K, V, dO, bias = inputs()
     hidden = np.random.default_rng(1).random((7, 11)) < 0.3

@@ -100,7 +100,7 @@ EXAMPLES = [
     Example("step", STEP),
     Example("rotary_step", STEP | {name: (*STEP[name][:2], 6) for name in ("Q", "K", "past_K")}),
     Example("with_sink", {"O": (5, 11), "L": (5,), "s": (5,)}),
-    Example("restored", {"step": (5,)}, others={"q": np.arange(-17, 18).reshape(5, 7)}),
+    Example("restored", {"step": (5,)}, others={"z": np.arange(-17, 18).reshape(5, 7)}),
     Example("sigmoid", {"X": (5, 3)}),
     Example("patches", MAP, others={"p": 1}),
     Example("patch_embedding", MAP, {"W_E": (7, 1, 1, 13), "b_E": (13,)}),

@@ -23,8 +23,8 @@ def attention(Q, K, V, rule, bias, scale):
     """O = softmax(scale · Q Kᵀ + bias) V,  L = log-sum-exp of each row; see `contract`."""
     O, L = np.empty((*Q.shape[:-1], V.shape[-1]), Q.dtype), np.empty(Q.shape[:-1], Q.dtype)
     for head, group, tiles in _heads(Q, K, rule, bias):
-        q, k, v = Q[head], K[group], V[group]
-        safe = bias is None and _zero_shift_is_safe(*_seen(q, k, v, tiles), scale)
+        q, k, v = _seen(Q[head], K[group], V[group], tiles)
+        safe = bias is None and _zero_shift_is_safe(q, k, v, scale)
         O[head], L[head] = (_by_sums if safe else _by_states)(q, k, v, scale, tiles())
     return O, L
 
@@ -124,12 +124,16 @@ def _zero_shift_is_safe(q, k, v, scale):
 
 
 def _seen(q, k, v, tiles):
-    """The queries that see somebody, and the keys and values that somebody sees; of others none may count."""
+    """Zeros for queries that see nobody, and for keys and values that nobody sees.
+
+    None of those may decide which loop is taken; nor may e^s overflow for them, since ∞ · 0 is NaN.
+    """
     sees, seen = np.zeros(len(q), bool), np.zeros(len(k), bool)
     for rows, columns, mask, _ in tiles():
         sees[rows] |= True if mask is None else mask.any(1)
         seen[columns] |= True if mask is None else mask.any(0)
-    return (X if used.all() else X[used] for X, used in ((q, sees), (k, seen), (v, seen)))
+    used_rows = (q, sees), (k, seen), (v, seen)
+    return (X if used.all() else np.where(used[:, None], X, X.dtype.type(0)) for X, used in used_rows)
 
 
 def _largest_norm(rows):
