@@ -1,4 +1,4 @@
-"""The fluorescence picture of chapter 17 and its 125 outlined cells: where they come from, and how to read them.
+"""The fluorescence picture of chapter 17 and its 125 outlined cells: where they come from, how to read them.
 
     from selfattention.trained import cell_picture
     light, labels = cell_picture.load()
@@ -44,7 +44,7 @@ PICTURES = {
 
 
 def load() -> tuple[np.ndarray, np.ndarray]:
-    """Light (512, 512) and labels (512, 512), both uint8; a label is 0 for no cell, and a number for each cell.
+    """Light (512, 512) and labels (512, 512), both uint8; a label is 0 for no cell, else its number.
 
     Raises ModuleNotFoundError, with what to install, where Pillow is missing.
     """

@@ -2,11 +2,12 @@
 
 One fluorescence picture of 512 × 512 with 125 outlined cells (`cell_picture`). A U-shaped net of residual
 blocks says of every pixel whether it is cell. It comes as five families, which share every convolution and
-differ in what stands between them: nothing, squeeze-and-excitation or CBAM in every block, gates on both skips,
-non-local attention in the middle; all but nothing are this package's `vision_modules`. What a family's attention
-costs, the others have in a net that looks at one position at a time, so that all are equally large.
-There is no norm in here: one over a whole picture would carry messages by itself, see `message`.
-Sources: Ronneberger et al. 2015 for the U; He et al. 2016 for the blocks; Caicedo et al. 2019 for the picture.
+differ in what stands between them: nothing, squeeze-and-excitation or CBAM in every block, gates on both
+skips, non-local attention in the middle; all but nothing are this package's `vision_modules`. What a
+family's attention costs, the others have in a net that looks at one position at a time, so that all are
+equally large. There is no norm in here: one over a whole picture would carry messages by itself, see
+`message`. Sources: Ronneberger et al. 2015 for the U; He et al. 2016 for the blocks; Caicedo et al. 2019
+for the picture.
 """
 
 from collections.abc import Callable
@@ -26,7 +27,7 @@ from selfattention.vision_modules import CBAM, AttentionGate, NonLocal, SqueezeE
 
 CHANNELS = 12, 16, 24  # of the three levels, from fine to coarse
 R, K, D_GATE, D_NON_LOCAL = 4, 7, 4, 12
-BUDGET = 31_000  # parameters; `widths` comes within ten
+BUDGET = 31_000  # parameters; `widths` comes within 17
 TILE, GAP, TEST = 64, 32, 192  # pixels
 STEPS, BATCH, RATE, DECAY = 400, 8, 1e-2, 1e-3
 
@@ -57,7 +58,9 @@ def load() -> Cells:
     """
     light, labels = cell_picture.load()
     low, high = np.percentile(light, (1, 99))
-    return Cells(torch.from_numpy(((light - low) / (high - low)).astype(np.float32)), torch.from_numpy(labels))
+    return Cells(
+        torch.from_numpy(((light - low) / (high - low)).astype(np.float32)), torch.from_numpy(labels)
+    )
 
 
 def folds(cells: Cells, gap: int = GAP) -> list[tuple[Cells, Cells]]:
@@ -135,6 +138,9 @@ class Pointwise(nn.Module):
 class UngatedSkip(nn.Module):
     """The skip as it is, whatever the coarser level says."""
 
+    def __init__(self, channels: int, coarser: int):
+        super().__init__()
+
     def forward(self, F: Tensor, G: Tensor) -> Tensor:
         """F of the skip F and the coarser G."""
         return F
@@ -145,7 +151,7 @@ class Family:
     """What stands in every block, on every skip, in the middle: makers that are told how many channels."""
 
     block: Callable[[int], nn.Module] = nn.Identity
-    skip: Callable[[int, int], nn.Module] = lambda channels, coarser: UngatedSkip()
+    skip: Callable[[int, int], nn.Module] = UngatedSkip
     middle: Callable[[int], nn.Module] = nn.Identity
 
 
@@ -159,10 +165,11 @@ FAMILIES = {
 
 
 class Segmenter(nn.Module):
-    """Logits of "cell" for every pixel; sides are multiples of 4.
+    """Logits of "cell" for every pixel; sides are multiples of 8.
 
-    Down twice by maxima, up twice by repeating; on the way up each level is told what it was on the way down.
-    A gate is on the grid of its skip, so it asks after the repeating, as the skip is joined.
+    Squares of 2 × 2 pixels become channels, and at the end channels become pixels again. Between, down
+    twice by maxima, up twice by repeating; on the way up each level is told what it was on the way down. A
+    gate stands on the grid of its skip, so it is asked after the repeating.
     """
 
     def __init__(self, family: Family, hidden: int, head: int):
@@ -182,17 +189,21 @@ class Segmenter(nn.Module):
         F_2 = self.down_2(_halved(F_1))
         G_2 = _doubled(self.net(self.attention(self.middle(_halved(F_2)))))
         G_1 = _doubled(self.up_2(torch.cat([G_2, self.skip_2(F_2, G_2)], 1)))
-        return nn.functional.pixel_shuffle(self.head(self.up_1(torch.cat([G_1, self.skip_1(F_1, G_1)], 1))), 2)[:, 0]
+        return nn.functional.pixel_shuffle(
+            self.head(self.up_1(torch.cat([G_1, self.skip_1(F_1, G_1)], 1))), 2
+        )[:, 0]
 
 
 def widths(family: Family) -> tuple[int, int]:
-    """(hidden, head): how wide the pointwise net and the head are so that the parameters come nearest below BUDGET.
+    """(hidden, head): how wide the pointwise net and the head are, so that no more than BUDGET train.
 
-    A unit of the head is ten parameters, so no two families are further apart than that. The head has 8 units or up
-    to five more, and the pointwise net has the rest.
+    The head has 8 units or up to two more, 17 parameters each, and the pointwise net has the rest: no
+    family is further from another than that.
     """
     a, _, d = CHANNELS
-    more, rest = divmod(BUDGET - parameters(Segmenter(family, 1, 8)), 2 * d + 1)
+    with torch.device("meta"):  # only counted: no number is drawn
+        least = parameters(Segmenter(family, 1, 8))
+    more, rest = divmod(BUDGET - least, 2 * d + 1)
     return 1 + more, 8 + rest // (a + 5)
 
 
@@ -236,7 +247,11 @@ class Crops:
     def _one(self):
         high, wide = self.train.light.shape
         i, j = self.source.integers(high - TILE + 1), self.source.integers(wide - TILE + 1)
-        turns, mirrored, gain = self.source.integers(4), self.source.integers(2), self.source.uniform(0.7, 1.4)
+        turns, mirrored, gain = (
+            self.source.integers(4),
+            self.source.integers(2),
+            self.source.uniform(0.7, 1.4),
+        )
         here = slice(i, i + TILE), slice(j, j + TILE)
         light, truth = (
             torch.rot90(each[here], int(turns)) for each in (self.train.light, self.train.truth.float())
@@ -247,7 +262,13 @@ class Crops:
 
 
 def train(
-    net: Segmenter, part: Cells, seed: int, *, steps: int = STEPS, text: str = "cells", look: Callable | None = None
+    net: Segmenter,
+    part: Cells,
+    seed: int,
+    *,
+    steps: int = STEPS,
+    text: str = "cells",
+    look: Callable | None = None,
 ) -> Segmenter:
     """The net itself, trained on crops drawn from `seed`, with a bar beside `text`.
 
@@ -282,7 +303,7 @@ def loss(logits: Tensor, truth: Tensor) -> Tensor:
 
 @torch.no_grad()
 def said(net: Segmenter, light: Tensor) -> Tensor:
-    """(…, high, wide), True where the net finds cell more likely than not; light (high, wide) or (N, high, wide)."""
+    """True where cell is likelier than not, of the shape of light, (high, wide) or (N, high, wide)."""
     return (net(light) if light.dim() == 3 else net(light[None])[0]) > 0
 
 

@@ -1,8 +1,8 @@
 """Is one net better than another? Differences of IoU, pair by pair, and how far chance can move them.
 
-Two nets with the same seed, on the same fold, saw the same crops in the same order: they are a pair. Counts are
-(folds, seeds, tiles, 3), as `cells.counts` gives them for each tile. What the intervals do not know: other
-pictures. Tiles of one picture are not as many pictures.
+Two nets with the same seed, on the same fold, saw the same crops in the same order: they are a pair. Counts
+are (folds, seeds, tiles, 3), as `cells.counts` gives them for each tile. What the intervals do not know:
+other pictures. Tiles of one picture are not as many pictures.
 """
 
 import numpy as np
@@ -47,7 +47,7 @@ def p_value(differences: np.ndarray) -> float:
 
 
 def over_seeds(differences: np.ndarray, seed: int = 0) -> tuple[float, float]:
-    """The same interval by drawing seeds again and again, with replacement: the percentiles of their means."""
+    """The same interval from seeds drawn again and again, with replacement: percentiles of their means."""
     with needed():
         from scipy.stats import bootstrap
     drawn = bootstrap(
@@ -63,7 +63,7 @@ def over_seeds(differences: np.ndarray, seed: int = 0) -> tuple[float, float]:
 
 
 def over_seeds_and_tiles(counts: np.ndarray, others: np.ndarray, seed: int = 0) -> tuple[float, float]:
-    """The interval by drawing seeds, and tiles of each fold as well: the same tiles for both nets of all seeds."""
+    """The interval where seeds are drawn, and tiles of each fold as well, the same for both nets."""
     source = np.random.default_rng(seed)
     folds, seeds, tiles, _ = counts.shape
     often = source.multinomial(tiles, np.full(tiles, 1 / tiles), size=(DRAWS, folds))
