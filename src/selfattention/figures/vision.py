@@ -201,26 +201,37 @@ HEARD = {
     "squeeze-excitation": (ROLES["V"], "-"),
     "CBAM": (ROLES["K"], "-"),
     "non-local": (ROLES["Q"], "-"),
+    "as it is": (EDGE, "-"),
+    "brighter": (ROLES["A"], "-"),
+    "small first": (ROLES["Q"], "-"),
 }
 
 
 def plateau(axes, panels, floor):
     """IoU at its best cut against steps of training, a line per run; `floor` is what needs no message.
 
-    `panels` maps a title to families, each with runs, pairs (steps, IoU). A line that ends early is solved.
+    `panels` maps a title to names, each with runs, pairs (steps, IoU). A line that ends early is solved.
     """
     for ax, (title, curves) in zip(axes, panels.items(), strict=True):
         for name, runs in curves.items():
             colour, line = HEARD[name]
             for k, (steps, iou) in enumerate(runs):
-                label = None if k else name
-                ax.plot(steps, iou, color=colour, linestyle=line, label=label, linewidth=1.3)
+                ax.plot(steps, iou, line, color=colour, label=None if k else name, linewidth=1.3)
                 ax.plot(steps[-1], iou[-1], "o", color=colour, markersize=3.5)
         ax.axhline(floor, color=OTHER, linestyle="--", linewidth=0.8, zorder=0)
+        ax.annotate("every cell", (1, floor), xycoords=("axes fraction", "data"), xytext=(-2, 4),
+                    textcoords="offset points", ha="right", fontsize=8)  # fmt: skip
         ax.set_ylim(0.2, 1.03)
         ax.set_title(title)
         ax.set_xlabel("steps of training")
-    axes[0].annotate("every cell", (0, floor), xytext=(2, 4), textcoords="offset points", fontsize=8)
+        ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, fontsize=8)
     axes[0].set_ylabel("IoU")
-    handles, labels = axes[0].get_legend_handles_labels()
-    axes[0].figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=8)
+
+
+def messages(axes, pictures, wanted, titles):
+    """Pictures (n, 3, high, wide) in three colours, red, green, blue, and below each what is wanted of it."""
+    for column, picture, truth, title in zip(axes.T, pictures, wanted, titles, strict=True):
+        column[0].imshow(np.clip(picture.transpose(1, 2, 0), 0, 1), interpolation="nearest")
+        column[1].imshow(truth, cmap=INK, vmin=0, vmax=1, interpolation="nearest")
+        bare(column[0], title)
+        bare(column[1], "wanted")

@@ -66,11 +66,15 @@ def load() -> dict[tuple, dict[str, Any]]:
 
 
 def counts(
-    found: dict[tuple, dict[str, Any]], family: str, split: str = "gap", pictures: str = "tiles"
+    found: dict[tuple, dict[str, Any]], family: str, split: str = "gap", *, pictures: str = "tiles"
 ) -> np.ndarray:
-    """(folds, seeds, pictures, 3) of a family: both, said, truth, as `cells.iou` adds them up."""
+    """(folds, seeds, pictures, 3) of a family: both, said, truth, as `paired` compares them.
+
+    `pictures` is "tiles" or "one". Of the splits that leak there are the first four seeds only.
+    """
+    seeds = SEEDS if split == "gap" else FEWER
     return np.array(
-        [[found[family, fold, seed, split, cells.STEPS][pictures] for seed in SEEDS] for fold in FOLDS]
+        [[found[family, fold, seed, split, cells.STEPS][pictures] for seed in seeds] for fold in FOLDS]
     )
 
 
