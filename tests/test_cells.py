@@ -306,10 +306,12 @@ def test_student_by_pencil():
     )
 
 
-def test_bootstrap_over_seeds_by_pencil():
-    """Of two seeds, 0 and 1, a mean is 0, ½ or 1, each end in a quarter of the draws: both are inside."""
-    assert paired.over_seeds(np.array([0.0, 1.0])) == (0, 1)
-    assert paired.over_seeds(np.array([0.25, 0.25, 0.25])) == (0.25, 0.25)
+def test_bootstrap_by_pencil():
+    """Two seeds, better by 0 and by 1: their mean is 0, ½ or 1, each end in a quarter of the draws."""
+    right, wrong = [[9, 9, 9]], [[0, 9, 9]]
+    a, b = np.array([[right, right]]), np.array([[right, wrong]])
+    assert paired.differences(a, b).tolist() == [0, 1]
+    assert paired.over_seeds_and_tiles(a, b) == (0, 1)
 
 
 def two_nets():

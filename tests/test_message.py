@@ -54,11 +54,10 @@ def test_smaller_pictures_are_as_full(places, side, filled):
     assert [len(cells_of(picture)) for picture in light] == [filled] * 8
 
 
-def test_the_mark_is_as_bright_as_asked():
-    for mark in message.MARK, message.BRIGHTER:
-        light, _ = message.Pictures(0, mark=mark).batch(4)
-        assert light.amax((1, 2, 3)) == pytest.approx([mark] * 4)
-        assert ((light == mark).all(1).sum((1, 2)) == 1).all()
+def test_one_point_is_marked_and_the_brightest():
+    light, _ = message.Pictures(0).batch(4)
+    assert ((light == message.MARK).all(1).sum((1, 2)) == 1).all()
+    assert (light.flatten(1).median(1).values.abs() < 0.1).all()
 
 
 def test_the_same_seed_gives_the_same_pictures():
@@ -159,9 +158,9 @@ def test_the_gate_asks_the_level_below():
 
 
 def test_lessons_say_how_many_places_a_step_has():
-    small = message.LESSONS["small first"]
-    assert [small.at(step) for step in (0, 299, 300, 599, 600, 5000)] == [2, 2, 4, 4, 6, 6]
-    assert {message.LESSONS["as it is"].at(step) for step in (0, 5000)} == {6}
+    steps, small = (0, 299, 300, 599, 600, 5000), message.LESSONS["small first"]
+    assert [message.places_at(step, small) for step in steps] == [2, 2, 4, 4, 6, 6]
+    assert {message.places_at(step, message.LESSONS["as it is"]) for step in steps} == {6}
 
 
 def test_the_same_row_is_trained_again_bit_for_bit():
@@ -204,3 +203,20 @@ def test_who_cannot_hear_stays_at_every_cell():
     for (name, *_), row in ROWS.items():
         if name in ("nothing", "attention gate"):
             assert row["best"] == pytest.approx(floor, abs=0.02)
+
+
+def test_non_local_is_the_one_that_always_hears():
+    always = {
+        name
+        for name in message.FAMILIES
+        if all(ROWS[name, "small first", seed]["half"] > 0.95 for seed in message_runs.seeds(name))
+    }
+    assert always == {"non-local"}
+
+
+def test_one_row_trained_again():
+    """Another machine rounds otherwise, and the step of the jump moves; that it comes does not."""
+    torch.set_num_threads(1)
+    row = message_runs.row("non-local", "small first", 1)
+    assert row["half"] > 0.95
+    assert row["parameters"] == ROWS["non-local", "small first", 1]["parameters"]

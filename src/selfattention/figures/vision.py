@@ -202,7 +202,6 @@ HEARD = {
     "CBAM": (ROLES["K"], "-"),
     "non-local": (ROLES["Q"], "-"),
     "as it is": (EDGE, "-"),
-    "brighter": (ROLES["A"], "-"),
     "small first": (ROLES["Q"], "-"),
 }
 

@@ -8,7 +8,6 @@ attention are this package's `vision_modules`.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -25,7 +24,7 @@ from selfattention.vision_modules import CBAM, AttentionGate, NonLocal, SqueezeE
 
 PLACE, CELL, COLOURS = 4, 3, 3  # pixels a side of a place, of a cell; and how many colours
 PLACES, FILLED = 6, 4 / 9  # places a side, and how many of them hold a cell
-NOISE, MARK, BRIGHTER = 0.1, 2.0, 4.0
+NOISE, MARK = 0.1, 2.0
 CHANNELS, R, D_HIDDEN = 24, 4, 8
 BUDGET = 9_500  # parameters; `widths` comes within three
 BATCH, RATE, DECAY, WARM = 32, 5e-3, 1e-4, 100
@@ -38,10 +37,10 @@ SEEN, FRESH = 10**6, 10**6 + 1  # seeds of pictures that nobody is trained on
 
 
 class Pictures:
-    """Batches of pictures, the same for the same seed, of so many places a side and a mark so bright."""
+    """Batches of pictures, the same for the same seed."""
 
-    def __init__(self, seed: int, *, mark: float = MARK):
-        self.source, self.mark = np.random.default_rng(seed), mark
+    def __init__(self, seed: int):
+        self.source = np.random.default_rng(seed)
 
     def batch(self, n: int = BATCH, *, places: int = PLACES) -> tuple[Tensor, Tensor]:
         """Pictures (n, 3, side, side), a channel for each colour, and what is wanted (n, side, side), 0 or 1.
@@ -58,7 +57,7 @@ class Pictures:
         for i, j in np.ndindex(CELL, CELL):
             light[own, colour, y + i, x + j] += 1
             wanted[own, y + i, x + j] = colour == colour[:, :1]  # the first cell is the marked one
-        light[own[:, 0], :, y[:, 0] + 1, x[:, 0] + 1] = self.mark
+        light[own[:, 0], :, y[:, 0] + 1, x[:, 0] + 1] = MARK
         return torch.from_numpy(light), torch.from_numpy(wanted)
 
 
@@ -157,23 +156,17 @@ def messenger(name: str, seed: int) -> Messenger:
 # Training ---------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Lessons:
-    """How the pictures come: from which step on they have how many places a side; how bright the mark is."""
-
-    places: tuple[tuple[int, int], ...] = ((0, PLACES),)
-    mark: float = MARK
-
-    def at(self, step: int) -> int:
-        """How many places a side the pictures of a step have, counted from 0."""
-        return next(places for start, places in reversed(self.places) if start <= step)
-
-
-LESSONS = {
-    "as it is": Lessons(),
-    "small first": Lessons(places=((0, 2), (300, 4), (600, PLACES))),
-    "brighter": Lessons(mark=BRIGHTER),
+# From which step on the pictures have how many places a side.
+Lessons = tuple[tuple[int, int], ...]
+LESSONS: dict[str, Lessons] = {
+    "as it is": ((0, PLACES),),
+    "small first": ((0, 2), (300, 4), (600, PLACES)),
 }
+
+
+def places_at(step: int, lessons: Lessons) -> int:
+    """How many places a side the pictures of a step have; steps are counted from 0."""
+    return next(places for start, places in reversed(lessons) if start <= step)
 
 
 def train(
@@ -185,12 +178,12 @@ def train(
     when the IoU at ½ has come to 0.98. The curve is measured on 200 pictures of the full size, none of them
     trained on.
     """
-    pictures, seen = Pictures(seed, mark=lessons.mark), Pictures(SEEN, mark=lessons.mark).batch(200)
+    pictures, seen = Pictures(seed), Pictures(SEEN).batch(200)
     optimiser = torch.optim.AdamW(net.parameters(), lr=RATE, weight_decay=DECAY, fused=True)
     rate = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: min(1, (step + 1) / WARM))
     curve: list[list[float]] = []
     for step in with_bar(range(steps), text):
-        light, wanted = pictures.batch(places=lessons.at(step))
+        light, wanted = pictures.batch(places=places_at(step, lessons))
         error = nn.functional.binary_cross_entropy_with_logits(net(light), wanted)
         optimiser.zero_grad()
         error.backward()

@@ -22,13 +22,18 @@ ROWS = Path(str(files("selfattention") / "data" / "message.jsonl"))
 COMMAND = "python -m selfattention.trained.message_runs"
 SEEDS = range(3)
 
-# (family, lessons, seed): those that might hear first, seed by seed, so that any beginning compares fairly.
-LOCAL = "nothing", "attention gate"
+LOCAL = "nothing", "attention gate"  # a test shows that nothing from far can reach them
+
+
+def seeds(family: str) -> range:
+    """Three seeds, and one for those that are deaf by what they are."""
+    return SEEDS[:1] if family in LOCAL else SEEDS
+
+
+# (family, lessons, seed), seed by seed, so that any beginning compares fairly.
 PLAN = [
-    *((name, "small first", seed) for seed in SEEDS for name in message.FAMILIES if name not in LOCAL),
+    *((name, "small first", seed) for seed in SEEDS for name in message.FAMILIES if seed in seeds(name)),
     *(("non-local", "as it is", seed) for seed in SEEDS),
-    *((name, "small first", seed) for seed in SEEDS for name in LOCAL),
-    *(("non-local", "brighter", seed) for seed in SEEDS),
 ]
 
 
@@ -38,7 +43,7 @@ def row(family: str, how: str, seed: int) -> dict[str, Any]:
     start = time.process_time()
     curve = message.train(net, seed, lessons, text=f"{family}, {how}, seed {seed}")
     seconds = round(time.process_time() - start, 1)
-    half, best = message.ious(net, *message.Pictures(message.FRESH, mark=lessons.mark).batch(1000))
+    half, best = message.ious(net, *message.Pictures(message.FRESH).batch(1000))
     return {
         "parameters": cells.parameters(net),
         "half": round(half, 4),

@@ -46,22 +46,6 @@ def p_value(differences: np.ndarray) -> float:
     return float(ttest_1samp(differences, 0).pvalue)
 
 
-def over_seeds(differences: np.ndarray, seed: int = 0) -> tuple[float, float]:
-    """The same interval from seeds drawn again and again, with replacement: percentiles of their means."""
-    with needed():
-        from scipy.stats import bootstrap
-    drawn = bootstrap(
-        (np.asarray(differences),),
-        np.mean,
-        n_resamples=DRAWS,
-        confidence_level=LEVEL,
-        method="percentile",
-        rng=np.random.default_rng(seed),
-    )
-    low, high = drawn.confidence_interval
-    return float(low), float(high)
-
-
 def over_seeds_and_tiles(counts: np.ndarray, others: np.ndarray, seed: int = 0) -> tuple[float, float]:
     """The interval where seeds are drawn, and tiles of each fold as well, the same for both nets."""
     source = np.random.default_rng(seed)
