@@ -217,6 +217,7 @@ def test_non_local_is_the_one_that_always_hears():
 def test_one_row_trained_again():
     """Another machine rounds otherwise, and the step of the jump moves; that it comes does not."""
     torch.set_num_threads(1)
-    row = message_runs.row("non-local", "small first", 1)
+    key = ("non-local", "small first", 1)
+    row = message_runs.row(*key)
     assert row["half"] > 0.95
-    assert row["parameters"] == ROWS["non-local", "small first", 1]["parameters"]
+    assert row["parameters"] == ROWS[key]["parameters"]

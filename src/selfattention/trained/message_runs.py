@@ -2,8 +2,9 @@
 
     python -m selfattention.trained.message_runs
 
-appends a row to data/message.jsonl for every family, way of teaching and seed: some minutes of one thread,
-and where it was interrupted it goes on. `load` reads the rows; tests compute one of them again.
+appends a row to data/message.jsonl for every family and seed, taught from small to large, and for one
+family taught without that: some minutes of one thread, and where it was interrupted it goes on.
+`load` reads the rows; tests compute one of them again.
 """
 
 import time
@@ -30,7 +31,7 @@ def seeds(family: str) -> range:
     return SEEDS[:1] if family in LOCAL else SEEDS
 
 
-# (family, lessons, seed), seed by seed, so that any beginning compares fairly.
+# (family, lessons, seed), seed by seed: the rows of an interrupted run compare fairly.
 PLAN = [
     *((name, "small first", seed) for seed in SEEDS for name in message.FAMILIES if seed in seeds(name)),
     *(("non-local", "as it is", seed) for seed in SEEDS),
