@@ -25,7 +25,7 @@ ROWS = Path(str(files("selfattention") / "data" / "cells.jsonl"))
 COMMAND = "python -m selfattention.trained.cell_runs"
 SEEDS, FOLDS, LOOKS = range(8), range(2), 8
 SPLITS = {"gap": cells.folds, "no gap": cells.leaking_folds, "seen": cells.seen_folds}
-BESIDE = range(1)  # the seeds of what is beside the question
+BESIDE = range(2)  # the seeds of what is beside the question
 
 # (family, fold, seed, split, steps), seed by seed: the rows of an interrupted run compare fairly.
 PLAN = [
@@ -66,16 +66,19 @@ def load() -> dict[tuple, dict[str, Any]]:
 
 
 def counts(
-    found: dict[tuple, dict[str, Any]], family: str, split: str = "gap", *, pictures: str = "tiles"
+    found: dict[tuple, dict[str, Any]],
+    family: str,
+    split: str = "gap",
+    *,
+    steps: int = cells.STEPS,
+    pictures: str = "tiles",
 ) -> np.ndarray:
     """(folds, seeds, pictures, 3) of a family: both, said, truth, as `paired` compares them.
 
-    `pictures` is "tiles" or "one". Of the splits that leak there are the seeds of BESIDE only.
+    `pictures` is "tiles" or "one". Of splits that leak, and of other steps, there are the seeds of BESIDE.
     """
-    seeds = SEEDS if split == "gap" else BESIDE
-    return np.array(
-        [[found[family, fold, seed, split, cells.STEPS][pictures] for seed in seeds] for fold in FOLDS]
-    )
+    seeds = SEEDS if (split, steps) == ("gap", cells.STEPS) else BESIDE
+    return np.array([[found[family, fold, seed, split, steps][pictures] for seed in seeds] for fold in FOLDS])
 
 
 def main() -> None:
