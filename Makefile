@@ -50,6 +50,15 @@ prices: setup  ## what each named mistake costs the trained models; writes it do
 	$(BIN)/python -m selfattention.mutants.prices
 	$(BIN)/python -m selfattention.mutants.decoding_prices
 
+pictures: setup  ## the picture of chapter 17, again out of the wheel that it comes from, compared by hashes
+	$(BIN)/pip download stardist==0.9.2 --no-deps --only-binary :all: --dest $(VENV)/pictures --quiet \
+	  --python-version 3.11 --platform manylinux_2_28_x86_64
+	$(BIN)/python -m selfattention.trained.cell_picture $(VENV)/pictures/stardist-0.9.2-*.whl
+
+cells: setup  ## train the nets of chapter 17 that find cells, and those that pass a message; goes on where it was
+	$(BIN)/python -m selfattention.trained.cell_runs
+	$(BIN)/python -m selfattention.trained.message_runs
+
 recorded: setup  ## what the language model does, written down for the widget of chapter 15
 	$(BIN)/python -m selfattention.trained.recorded
 
@@ -74,4 +83,4 @@ clean:  ## remove what was built, and the environment
 	rm -rf _build build dist tests/browser/node_modules $(VENV) src/*.egg-info .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-.PHONY: help setup book model test notebooks figures mutants prices recorded witness mutate bench serve clean
+.PHONY: help setup book model test notebooks figures mutants prices pictures cells recorded witness mutate bench serve clean

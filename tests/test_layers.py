@@ -93,6 +93,10 @@ ALLOWED = {
         "selfattention.formulas",
         "selfattention.trained",
     },
+    "trained/cell_picture.py": {"numpy", "PIL"},  # late, inside the functions that need it
+    "trained/cells.py": {"numpy", "torch", "selfattention.trained", "selfattention.vision_modules"},
+    "trained/message.py": {"numpy", "torch", "selfattention.trained", "selfattention.vision_modules"},
+    "trained/paired.py": {"numpy", "scipy", "selfattention.trained"},  # scipy late, as above
     "trained/tokenizer.py": {"tokenizers"},
     "trained/gguf.py": {"numpy"},
     "trained/download.py": set(),

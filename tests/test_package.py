@@ -26,7 +26,7 @@ WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
 # What a module's file or folder must be called to be allowed a library that the wheel does not bring.
 HEAVY = re.compile(
     r"selfattention\.((vision_)?modules|kernels|display|figures|implementations\.(torch|numba|register|triton)_"
-    r"|trained\.(digit|deletion))"
+    r"|trained\.(digit|deletion|cells|cell_runs|message|paired))"
 )
 ADVICE = re.compile(r"(\w+) is not installed: pip install 'selfattention\[(\w+)\]'")
 
@@ -55,7 +55,9 @@ def brought_by(extra):
 @pytest.mark.parametrize("library", sorted(extras.EXTRAS))
 def test_the_extra_that_an_error_names_brings_the_library(library):
     brought = {*brought_by(extras.EXTRAS[library])}
-    brings = {"IPython": "ipykernel", "llvmlite": "numba", "sklearn": "scikit-learn"}.get(library, library)
+    brings = {"IPython": "ipykernel", "llvmlite": "numba", "sklearn": "scikit-learn", "PIL": "pillow"}.get(
+        library, library
+    )
     assert brings in brought
 
 
@@ -185,6 +187,8 @@ DOORS += [
     "trained.tokenizer",
 ]
 DOORS += ["families", "vision_modules", "trained.digits", "trained.digit_runs", "trained.deletion"]
+DOORS += ["trained.cell_picture", "trained.cells", "trained.cell_runs", "trained.paired", "trained.rows"]
+DOORS += ["trained.message", "trained.message_runs"]
 DOORS += ["mutants.kill_matrix", "trained.reactions", "trained.rxnmapper", "trained.smiles"]
 OPERATORS = {"__call__", "__and__", "__or__", "__invert__"}
 

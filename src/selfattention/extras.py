@@ -14,6 +14,7 @@ EXTRAS = {
     "IPython": "notebooks",
     "sklearn": "notebooks",  # scikit-learn, under the name that is imported
     "scipy": "notebooks",
+    "PIL": "notebooks",  # Pillow
     "tokenizers": "language",
 }
 

@@ -140,3 +140,97 @@ def deletion(axes, taken, panels):
     axes[0].set_ylabel("accuracy")
     handles, labels = axes[0].get_legend_handles_labels()
     axes[0].figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=8)
+
+
+def cells(axes, pictures, titles, borders):
+    """Pictures (n, high, wide) in grey, each on its own scale, on all the borders (high, wide) of cells."""
+    for ax, picture, title in zip(axes, pictures, titles, strict=True):
+        ax.imshow(picture, cmap="gray", vmin=0, vmax=np.percentile(picture, 99.5), interpolation="nearest")
+        ax.contour(borders, levels=[0.5], colors=[ROLES["O"]], linewidths=0.8)
+        bare(ax, title)
+
+
+BOTH, MISSED, INVENTED = (0.80, 0.80, 0.80), (0.84, 0.37, 0.0), (0.0, 0.45, 0.70)
+
+
+def agreement(ax, truth, said, title):
+    """Foreground (high, wide) as it is and as a net has it: both grey, missed orange, invented blue."""
+    picture = np.ones((*truth.shape, 3))
+    for where, colour in ((truth & said, BOTH), (truth & ~said, MISSED), (~truth & said, INVENTED)):
+        picture[where] = colour
+    ax.imshow(picture, interpolation="nearest")
+    bare(ax, title)
+
+
+def bare(ax, title):
+    """A picture's axes: a title, and no ticks."""
+    ax.set_xticks([])
+    ax.set_yticks([])
+    ax.set_title(title, fontsize=9)
+
+
+def gains(ax, seeds, student, drawn, larger):
+    """Differences of IoU, seed by seed, with two intervals; below a line, what is larger than any of them.
+
+    `seeds` maps a name to its differences; `student` and `drawn` to low and high, by Student's t and with
+    tiles drawn as well; `larger` maps a name to differences, one for each fold.
+    """
+    for y, (name, values) in enumerate(seeds.items()):
+        mean = np.mean(values)
+        ax.hlines(y - 0.12, *student[name], color=ROLES["A"], linewidth=3)
+        ax.hlines(y + 0.12, *drawn[name], color=ROLES["Q"], linewidth=3)
+        ax.plot(values, np.full(len(values), y), "o", color=EDGE, markersize=3)
+        ax.plot(mean, y, "|", color="black", markersize=14, markeredgewidth=1.6)
+    below = len(seeds) + np.arange(len(larger)) + 0.5
+    for y, values in zip(below, larger.values(), strict=True):
+        ax.hlines(np.full(len(values), y), 0, values, color=EDGE, linewidth=1)
+        ax.plot(values, np.full(len(values), y), "D", color=OTHER, markersize=4)
+    ax.axhline(len(seeds) - 0.25, color=EDGE, linewidth=0.6)
+    ax.axvline(0, color=OTHER, linewidth=1, linestyle="--", zorder=0)
+    ax.set_yticks([*range(len(seeds)), *below], [*seeds, *larger])
+    ax.invert_yaxis()
+    ax.tick_params(axis="y", length=0)
+    ax.set_xlabel("difference of IoU")
+
+
+HEARD = {
+    "nothing": (EDGE, ":"),
+    "attention gate": (EDGE, "--"),
+    "dilated": (ROLES["S"], "--"),
+    "norm": ("#000000", "-"),
+    "squeeze-excitation": (ROLES["V"], "-"),
+    "CBAM": (ROLES["K"], "-"),
+    "non-local": (ROLES["Q"], "-"),
+    "as it is": (EDGE, "-"),
+    "small first": (ROLES["Q"], "-"),
+}
+
+
+def plateau(axes, panels, floor):
+    """IoU at its best cut against steps of training, a line per run; `floor` is what needs no message.
+
+    `panels` maps a title to names, each with runs, pairs (steps, IoU). A line that ends early is solved.
+    """
+    for ax, (title, curves) in zip(axes, panels.items(), strict=True):
+        for name, runs in curves.items():
+            colour, line = HEARD[name]
+            for k, (steps, iou) in enumerate(runs):
+                ax.plot(steps, iou, line, color=colour, label=None if k else name, linewidth=1.3)
+                ax.plot(steps[-1], iou[-1], "o", color=colour, markersize=3.5)
+        ax.axhline(floor, color=OTHER, linestyle="--", linewidth=0.8, zorder=0)
+        ax.annotate("every cell", (1, floor), xycoords=("axes fraction", "data"), xytext=(-2, 4),
+                    textcoords="offset points", ha="right", fontsize=8)  # fmt: skip
+        ax.set_ylim(0.2, 1.03)
+        ax.set_title(title)
+        ax.set_xlabel("steps of training")
+        ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, fontsize=8)
+    axes[0].set_ylabel("IoU")
+
+
+def messages(axes, pictures, wanted, titles):
+    """Pictures (n, 3, high, wide) in three colours, red, green, blue, and below each what is wanted of it."""
+    for column, picture, truth, title in zip(axes.T, pictures, wanted, titles, strict=True):
+        column[0].imshow(np.clip(picture.transpose(1, 2, 0), 0, 1), interpolation="nearest")
+        column[1].imshow(truth, cmap=INK, vmin=0, vmax=1, interpolation="nearest")
+        bare(column[0], title)
+        bare(column[1], "wanted")
