@@ -1,0 +1,50 @@
+"""A whole block with the tokens divided: X of one's own tokens, the matrices as a whole on every rank."""
+
+from collections.abc import Callable, Sequence
+
+from selfattention.extras import needed
+
+with needed():
+    import torch.distributed as dist
+    from torch import Tensor
+    from torch.distributed.device_mesh import DeviceMesh
+
+from selfattention.masks import Rule
+from selfattention.parallel.links import Link
+from selfattention.parallel.sums import Shared
+
+
+def by_tokens(
+    X: Tensor,
+    W_Q: Tensor,
+    W_K: Tensor,
+    W_V: Tensor,
+    W_O: Tensor,
+    h: int,
+    g: int,
+    *,
+    attend: Callable[..., tuple[Tensor, Tensor]],
+    group: "Link | dist.ProcessGroup | DeviceMesh | None" = None,
+    shards: Sequence[Sequence[range]],
+    mask: Rule | None = None,
+    scale: float | None = None,
+    implementation: str = "torch_tiled",
+) -> Tensor:
+    """Y (…, n_r, d_model) of this rank's tokens X (…, n_r, d_model); `attend` is `ring` or `all_to_all`.
+
+    Every rank has all of W_Q (d_model, h·d_k), W_K (d_model, g·d_k), W_V (d_model, g·d_v) and W_O
+    (h·d_v, d_model), and gets their gradients of the sum of all ranks' losses: each is summed once over the
+    ranks. All else is as in `attend`, errors included.
+    """
+    link = Link.of(group)
+    names = "W_Q", "W_K", "W_V", "W_O"
+    W_Q, W_K, W_V, W_O = (
+        Shared.apply(W, link, link.call(), name) for name, W in zip(names, (W_Q, W_K, W_V, W_O), strict=True)
+    )
+    Q, K, V = (
+        (X @ W).unflatten(-1, (heads, W.shape[1] // heads)).transpose(-3, -2)
+        for W, heads in ((W_Q, h), (W_K, g), (W_V, g))
+    )
+    how = {"mask": mask, "scale": scale, "implementation": implementation}
+    O, _ = attend(Q, K, V, group=link, shards=shards, **how)
+    return O.transpose(-3, -2).flatten(-2) @ W_O

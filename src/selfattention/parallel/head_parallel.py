@@ -1,0 +1,171 @@
+"""Multi-head attention with the heads divided: every rank has all tokens and some heads' columns and rows.
+
+Y = Σ_i H^(i) W_O^(i), so each rank sums over its own heads and one sum over the ranks is left; on the way
+back one of dX. Nothing else is sent. What takes a page here for the sake of its errors is five lines of
+DTensor, in `dtensor_heads`.
+"""
+
+from typing import Any
+
+from selfattention.extras import needed
+
+with needed():
+    import torch
+    import torch.distributed as dist
+    from torch import Tensor
+    from torch.distributed.device_mesh import DeviceMesh
+
+from selfattention.implementations.arguments import (
+    accumulator,
+    check_kind,
+    check_library,
+    in_its_own_dtype,
+    usual_scale,
+)
+from selfattention.implementations.contract import Form
+from selfattention.implementations.introduction import Maker
+from selfattention.masks import Rule
+from selfattention.parallel.agreement import agreed, of_rule
+from selfattention.parallel.arguments import loaded, rule_of
+from selfattention.parallel.links import Link
+from selfattention.parallel.shards import Placed, contiguous
+from selfattention.parallel.sums import Shared, Summed
+
+
+def head_parallel(
+    X: Tensor,
+    W_Q: Tensor,
+    W_K: Tensor,
+    W_V: Tensor,
+    W_O: Tensor,
+    h: int,
+    g: int,
+    *,
+    group: "Link | dist.ProcessGroup | DeviceMesh | None" = None,
+    mask: Rule | None = None,
+    bias: Tensor | None = None,
+    scale: float | None = None,
+    implementation: str = "torch_tiled",
+) -> Tensor:
+    """Y = Concat(H^(1) … H^(h)) W_O, on every rank, of which each computes some heads.
+
+    X (…, n, d_model) is the same on all ranks, and so is what becomes of Y. The matrices are this rank's:
+    the columns of its own h heads and g groups, W_Q (d_model, h·d_k), W_K (d_model, g·d_k), W_V
+    (d_model, g·d_v), and the rows W_O (h·d_v, d_model) of the same heads; `heads_of` cuts them out. A rank
+    may have no head: h = g = 0. `mask` is a rule, and where it speaks of heads, of those of all ranks;
+    `bias` (…, h, n, n) is that of one's own heads.
+
+    Differentiable in X, whose gradient is the sum over the ranks, in the matrices and the bias.
+    Raises TypeError or ValueError, naming the argument that does not fit, on the rank that has it, and
+    RankFailed on the others; ValueError where two ranks differ; RankFailed where a rank does not answer.
+    Source: Shoeybi et al. 2019, section 3.
+    """
+    link = Link.of(group)
+    call = link.call()
+    mine = []
+
+    def described():
+        mine.append(_Heads(X, W_Q, W_K, W_V, W_O, h, g, mask, bias, scale, implementation))
+        return mine[0].described()
+
+    counts = [own["h"] for own in agreed(link, call, "head_parallel", described)]
+    (own,) = mine
+    before = sum(counts[: link.rank])
+    with in_its_own_dtype(own.X):
+        X = Shared.apply(own.X, link, call, "X")
+        with link.telling("the attention of head_parallel"):
+            Y = own.summed_over_its_heads(X, range(before, before + own.h))
+        return Summed.apply(Y, link, call, "Y")
+
+
+def heads_of(
+    W_Q: Tensor, W_K: Tensor, W_V: Tensor, W_O: Tensor, h: int, g: int, *, rank: int, p: int
+) -> tuple[Tensor, Tensor, Tensor, Tensor, int, int]:
+    """The columns and rows that rank r of p has of all heads' matrices, and how many heads and groups it has.
+
+    Whole groups, `shards.contiguous(g, p)`, so that no two ranks have the same keys; with more ranks than
+    groups some have none. Raises ValueError where g does not divide h, or a width is no multiple of its heads.
+    """
+    if g < 1 or h % g:
+        raise ValueError(f"g is {g}; wanted a divisor of h = {h}")
+    for name, width, heads in ("W_Q", W_Q.shape[1], h), ("W_K", W_K.shape[1], g), ("W_V", W_V.shape[1], g):
+        if width % heads:
+            raise ValueError(f"{name} has {width} columns; wanted a multiple of its {heads} heads")
+    (groups,) = contiguous(g, p)[rank]
+    heads = range(groups.start * (h // g), groups.stop * (h // g))
+    d_k, d_v = W_Q.shape[1] // h, W_V.shape[1] // g
+    columns = [
+        W[:, owned.start * d : owned.stop * d]
+        for W, owned, d in ((W_Q, heads, d_k), (W_K, groups, d_k), (W_V, groups, d_v))
+    ]
+    return *columns, W_O[heads.start * d_v : heads.stop * d_v], len(heads), len(groups)
+
+
+class _Heads:
+    """A rank's arguments, checked."""
+
+    def __init__(self, X, W_Q, W_K, W_V, W_O, h, g, mask, bias, scale, implementation):
+        self.X, self.h, self.g, self.bias = X, h, g, bias
+        self.matrices = {"W_Q": W_Q, "W_K": W_K, "W_V": W_V, "W_O": W_O}
+        for name, array in {"X": X, **self.matrices}.items():
+            check_library(name, array, Maker("head_parallel", "torch"))
+            check_kind(name, array, "f", "floats: float16, bfloat16, float32 or float64")
+            if array.dtype != X.dtype:
+                raise TypeError(f"{name} has dtype {array.dtype}; wanted that of X, {X.dtype}")
+        self._check_shapes()
+        self.module = loaded(implementation)
+        self.mask, self.scale = mask, scale
+        n = X.shape[-2]
+        token = X.new_zeros(*X.shape[:-2], max(h, 1), 0, 1)
+        self.rule = (
+            rule_of(mask, n, n, Form(token, token, token, None, None, 1.0, accumulator)) if h else mask
+        )
+
+    def _check_shapes(self):
+        h, g, X = self.h, self.g, self.X
+        W_Q, W_K, W_V, W_O = self.matrices.values()
+        if X.dim() < 2:
+            raise ValueError(f"X has shape {tuple(X.shape)}; wanted (…, n, d_model)")
+        if (h == 0) != (g == 0) or (g and h % g):
+            raise ValueError(f"g is {g}; wanted a divisor of h = {h}, and none of both or some of both")
+        for name, W in list(self.matrices.items())[:3]:
+            heads = h if name == "W_Q" else g
+            fits = W.dim() == 2 and W.shape[0] == X.shape[-1]
+            if not fits or (W.shape[1] % heads if heads else W.shape[1]):
+                wanted = f"({X.shape[-1]}, a multiple of {heads})"
+                raise ValueError(f"{name} has shape {tuple(W.shape)}; wanted {wanted}")
+        if h and W_Q.shape[1] // h != W_K.shape[1] // g:
+            came = f"W_K has {W_K.shape[1] // g} columns a group"
+            raise ValueError(f"{came}; wanted as many as W_Q has a head, {W_Q.shape[1] // h}")
+        rows = h * (W_V.shape[1] // g) if h else 0
+        if tuple(W_O.shape) != (rows, X.shape[-1]):
+            raise ValueError(f"W_O has shape {tuple(W_O.shape)}; wanted {(rows, X.shape[-1])}")
+
+    def described(self):
+        learned = [name for name, W in self.matrices.items() if W.requires_grad]
+        return {
+            "X": str(list(self.X.shape)),
+            "dtype": str(self.X.dtype),
+            "mask": of_rule(self.mask),
+            "scale": self.scale if self.scale is None else float(self.scale),
+            "gradients": (", ".join(["X"] * self.X.requires_grad + learned) or "none")
+            if torch.is_grad_enabled()
+            else "none",
+            "own": {"h": self.h},
+        }
+
+    def summed_over_its_heads(self, X, heads):
+        """Σ over this rank's heads of H^(i) W_O^(i), zeros where it has none."""
+        W_Q, W_K, W_V, W_O = self.matrices.values()
+        if not self.h:
+            return (X @ W_Q) @ W_O  # no columns, no rows: zeros, and autograd finds its way
+        Q, K, V = (_split(X @ W, count) for W, count in ((W_Q, self.h), (W_K, self.g), (W_V, self.g)))
+        rule = None if self.mask is None else Placed(self.rule, heads=heads)
+        scale = usual_scale(Q.shape[-1]) if self.scale is None else self.scale
+        O, _ = self.module.attention(Q, K, V, mask=rule, bias=self.bias, scale=scale)
+        return O.transpose(-3, -2).flatten(-2) @ W_O
+
+
+def _split(wide: Tensor, heads: int) -> Any:
+    """(…, n, h·d) to (…, h, n, d)."""
+    return wide.unflatten(-1, (heads, -1)).transpose(-3, -2)
