@@ -177,7 +177,7 @@ def test_contiguous_work_is_all_of_it(n, p):
 
 @pytest.mark.parametrize("p", [2, 3, 4, 8])
 def test_contiguous_last_rank(p):
-    """Claim: the last contiguous shard has (2p − 1) / p² of the work, up to 1 / n, where 1 / p is its share."""
+    """Claim: the last contiguous shard has (2p − 1) / p² of the work, up to 1 / n, not its share 1 / p."""
     for n in (p, 4 * p, 1000 * p):
         share = Fraction(contiguous_work(n, p, p - 1), causal_work(0, n))
         assert abs(share - Fraction(2 * p - 1, p**2)) < Fraction(1, n)

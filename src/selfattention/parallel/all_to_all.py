@@ -19,7 +19,7 @@ from selfattention.parallel.agreement import agreed
 from selfattention.parallel.arguments import Share
 from selfattention.parallel.links import Link
 from selfattention.parallel.ring import packed, unpacked
-from selfattention.parallel.shards import Placed, checked, contiguous, places, tokens, total
+from selfattention.parallel.shards import Placed, checked, contiguous, places, tokens
 
 
 def all_to_all(
@@ -70,8 +70,7 @@ def _attend(own, link, call):
     with link.telling("the attention of all_to_all"):
         rule = Placed(own.rule, heads=swap.heads[link.rank])
         O, L = own.module.attention(Q, K, V, mask=rule, bias=bias, scale=own.scale)
-    (O,) = _ToTokens.apply(swap, "O", (by_query,), O)
-    (L,) = _ToTokens.apply(swap, "L", (by_query,), L[..., None])
+    O, L = _ToTokens.apply(swap, "O and L", (by_query, by_query), O, L[..., None])
     return O.reshape(*own.Q.shape[:-1], O.shape[-1]), L.reshape(own.Q.shape[:-1])
 
 
@@ -83,61 +82,69 @@ class _Swap:
     """Who has which heads and which tokens, before and after."""
 
     def __init__(self, link, call, own, h, g):
-        self.link, self.call = link, call
+        self.link, self.call, self.ranks = link, call, range(link.size)
         self.groups = [block for (block,) in contiguous(g, link.size)]
         each = h // g
         self.heads = [range(block.start * each, block.stop * each) for block in self.groups]
 
     def to_heads(self, name, plans, arrays):
-        """From (…, heads, n_r, d) to (…, heads_r, n, d)."""
-        rank, everybody = self.link.rank, range(self.link.size)
-        parts = [
-            [array[..., _of(heads[peer]), :, :] for (_, heads), array in zip(plans, arrays, strict=True)]
-            for peer in everybody
-        ]
-        shapes = [
+        """From (…, heads, n_r, d) to (…, heads_r, n, d); a plan says who has which tokens and which heads."""
+        mine = self.link.rank
+        pieces = self._exchanged(
+            name,
             [
-                (*array.shape[:-3], len(heads[rank]), tokens(shards[peer]), array.shape[-1])
-                for (shards, heads), array in zip(plans, arrays, strict=True)
-            ]
-            for peer in everybody
-        ]
-        pieces = self._exchanged(f"the message of {name} in all_to_all", parts, shapes)
-        return tuple(
-            in_order([pieces[peer][which] for peer in everybody], shards)
-            for which, (shards, _) in enumerate(plans)
+                [_heads(a, heads[peer]) for (_, heads), a in zip(plans, arrays, strict=True)]
+                for peer in self.ranks
+            ],
+            [
+                [
+                    _shape(a, heads[mine], shards[peer])
+                    for (shards, heads), a in zip(plans, arrays, strict=True)
+                ]
+                for peer in self.ranks
+            ],
         )
+        return tuple(in_order(came, shards) for came, (shards, _) in zip(pieces, plans, strict=True))
 
     def to_tokens(self, name, plans, arrays):
         """From (…, heads_r, n, d) to (…, heads, n_r, d)."""
-        rank, everybody = self.link.rank, range(self.link.size)
-        parts = [
-            [rows_of(array, shards[peer]) for (shards, _), array in zip(plans, arrays, strict=True)]
-            for peer in everybody
-        ]
-        shapes = [
+        mine = self.link.rank
+        pieces = self._exchanged(
+            name,
             [
-                (*array.shape[:-3], len(heads[peer]), tokens(shards[rank]), array.shape[-1])
-                for (shards, heads), array in zip(plans, arrays, strict=True)
-            ]
-            for peer in everybody
-        ]
-        pieces = self._exchanged(f"the message of {name} in all_to_all", parts, shapes)
-        return tuple(
-            torch.cat([pieces[peer][which] for peer in everybody], dim=-3) for which in range(len(plans))
+                [rows_of(a, shards[peer]) for (shards, _), a in zip(plans, arrays, strict=True)]
+                for peer in self.ranks
+            ],
+            [
+                [
+                    _shape(a, heads[peer], shards[mine])
+                    for (shards, heads), a in zip(plans, arrays, strict=True)
+                ]
+                for peer in self.ranks
+            ],
         )
+        return tuple(torch.cat(came, dim=-3) for came in pieces)
 
-    def _exchanged(self, step, parts, shapes):
-        """What every rank has for this one, its own part included; one message to and from each."""
-        rank = self.link.rank
-        others = [peer for peer in range(self.link.size) if peer != rank]
+    def _exchanged(self, name, parts, shapes):
+        """For every array what all ranks have for this one; one message of each dtype to and from each."""
+        pieces = [None] * len(parts[self.link.rank])
+        for dtype in dict.fromkeys(part.dtype for part in parts[self.link.rank]):
+            alike = [i for i, part in enumerate(parts[self.link.rank]) if part.dtype == dtype]
+            came = self._of_one_dtype(
+                name, *([[of[i] for i in alike] for of in lists] for lists in (parts, shapes))
+            )
+            for i, piece in zip(alike, came, strict=True):
+                pieces[i] = piece
+        return pieces
+
+    def _of_one_dtype(self, name, parts, shapes):
+        mine, step = self.link.rank, f"the message of {name} in all_to_all"
+        others = [peer for peer in self.ranks if peer != mine]
         send = {peer: packed(*parts[peer]) for peer in others}
         receive = {peer: (sum(torch.Size(shape).numel() for shape in shapes[peer]),) for peer in others}
-        came = self.link.start(step, self.call, send, receive, parts[rank][0]).wait()
-        return [
-            parts[rank] if peer == rank else unpacked(came[peer], shapes[peer])
-            for peer in range(self.link.size)
-        ]
+        came = self.link.start(step, self.call, send, receive, parts[mine][0]).wait()
+        by_rank = [parts[mine] if peer == mine else unpacked(came[peer], shapes[peer]) for peer in self.ranks]
+        return [list(pieces) for pieces in zip(*by_rank, strict=True)]
 
 
 class _ToHeads(torch.autograd.Function):
@@ -155,7 +162,7 @@ class _ToHeads(torch.autograd.Function):
 class _ToTokens(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, swap, name, plans, *arrays):
-        ctx.rest = swap, f"the gradient of {name}", plans
+        ctx.rest = swap, f"the gradients of {name}", plans
         return swap.to_tokens(name, plans, arrays)
 
     @staticmethod
@@ -179,6 +186,14 @@ def rows_of(array: Tensor, shard: Sequence[range]) -> Tensor:
     """The rows (…, n_r, d) of a shard, out of all of them (…, n, d)."""
     parts = [array[..., _of(span), :] for span in shard]
     return torch.cat(parts, dim=-2) if parts else array[..., :0, :]
+
+
+def _heads(array, heads):
+    return array[..., _of(heads), :, :]
+
+
+def _shape(array, heads, shard):
+    return *array.shape[:-3], len(heads), tokens(shard), array.shape[-1]
 
 
 def _of(span):

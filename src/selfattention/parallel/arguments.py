@@ -7,12 +7,14 @@ from selfattention.extras import needed
 
 with needed():
     import torch
+    from torch import Tensor
 
 from selfattention.implementations import IMPLEMENTATIONS, Loaded
 from selfattention.implementations.arguments import (
     accumulator,
     check_axes,
     check_kind,
+    check_library,
     check_type,
     taken,
     usual_scale,
@@ -61,7 +63,6 @@ class Share:
         """What every rank must have the same of."""
         arrays = {"Q": self.Q, "K": self.K, "V": self.V}
         learned = arrays | ({} if self.bias is None else {"bias": self.bias})
-        learns = [name for name, array in learned.items() if array.requires_grad]
         return {
             "dtype": str(self.Q.dtype),
             **{f"{name} (without its rows)": _without_rows(array) for name, array in arrays.items()},
@@ -70,7 +71,7 @@ class Share:
             "mask": of_rule(self.rule),
             "bias": "none" if self.bias is None else str(self.bias.dtype),
             "scale": float(self.scale),
-            "gradients": ", ".join(learns) if torch.is_grad_enabled() and learns else "none",
+            "gradients": gradients_of(**learned),
             "own": {},
         }
 
@@ -87,6 +88,34 @@ def rule_of(mask: Rule | None, n: int, m: int, form: Any) -> Rule:
     if n and m:
         form._check_leading_axes(mask.tile(range(n - 1, n), range(m - 1, m)).shape)
     return mask
+
+
+def gradients_of(**arrays: Tensor) -> str:
+    """Whose gradients are wanted: every rank sends and awaits messages of the same."""
+    learned = [name for name, array in arrays.items() if array.requires_grad]
+    return ", ".join(learned) if learned and torch.is_grad_enabled() else "none"
+
+
+def check_matrices(X: Tensor, W_Q: Tensor, W_K: Tensor, W_V: Tensor, W_O: Tensor, h: int, g: int) -> None:
+    """X (…, n, d_model) and the matrices of h heads and g groups, which may be none.
+
+    Raises TypeError or ValueError, naming the argument that does not fit.
+    """
+    matrices = {"W_Q": W_Q, "W_K": W_K, "W_V": W_V, "W_O": W_O}
+    for name, array in {"X": X, **matrices}.items():
+        check_library(name, array, Maker("parallel", "torch"))
+        check_kind(name, array, "f", "floats: float16, bfloat16, float32 or float64")
+        if array.dtype != X.dtype:
+            raise TypeError(f"{name} has dtype {array.dtype}; wanted that of X, {X.dtype}")
+        if array.dim() < 2 or (name != "X" and array.dim() > 2):
+            raise ValueError(f"{name} has shape {tuple(array.shape)}; wanted rows and columns")
+    if min(h, g) < 0 or (h == 0) != (g == 0) or (g and h % g):
+        raise ValueError(f"g is {g}; wanted a divisor of h = {h}, and both 0 or neither")
+    d_model, (d_k, d_v) = X.shape[-1], (W.shape[1] // max(heads, 1) for W, heads in ((W_Q, h), (W_V, g)))
+    wanted = (d_model, h * d_k), (d_model, g * d_k), (d_model, g * d_v), (h * d_v, d_model)
+    for (name, W), shape in zip(matrices.items(), wanted, strict=True):
+        if tuple(W.shape) != shape:
+            raise ValueError(f"{name} has shape {tuple(W.shape)}; wanted {shape}, of {h} heads, {g} groups")
 
 
 def loaded(implementation: str) -> Loaded:

@@ -10,6 +10,8 @@ with needed():
     from torch.distributed.device_mesh import DeviceMesh
 
 from selfattention.masks import Rule
+from selfattention.parallel.agreement import agreed
+from selfattention.parallel.arguments import check_matrices, gradients_of
 from selfattention.parallel.links import Link
 from selfattention.parallel.sums import Shared
 
@@ -37,10 +39,9 @@ def by_tokens(
     ranks. All else is as in `attend`, errors included.
     """
     link = Link.of(group)
-    names = "W_Q", "W_K", "W_V", "W_O"
-    W_Q, W_K, W_V, W_O = (
-        Shared.apply(W, link, link.call(), name) for name, W in zip(names, (W_Q, W_K, W_V, W_O), strict=True)
-    )
+    matrices = {"W_Q": W_Q, "W_K": W_K, "W_V": W_V, "W_O": W_O}
+    agreed(link, link.call(), "by_tokens", lambda: _described(X, matrices, h, g))
+    W_Q, W_K, W_V, W_O = (Shared.apply(W, link, link.call(), name) for name, W in matrices.items())
     Q, K, V = (
         (X @ W).unflatten(-1, (heads, W.shape[1] // heads)).transpose(-3, -2)
         for W, heads in ((W_Q, h), (W_K, g), (W_V, g))
@@ -48,3 +49,15 @@ def by_tokens(
     how = {"mask": mask, "scale": scale, "implementation": implementation}
     O, _ = attend(Q, K, V, group=link, shards=shards, **how)
     return O.transpose(-3, -2).flatten(-2) @ W_O
+
+
+def _described(X, matrices, h, g):
+    check_matrices(X, *matrices.values(), h, g)
+    if h < 1:
+        raise ValueError(f"h is {h}; wanted a positive integer")
+    return {
+        "dtype": str(X.dtype),
+        **{name: str(list(W.shape)) for name, W in matrices.items()},
+        "gradients": gradients_of(X=X, **matrices),
+        "own": {},
+    }

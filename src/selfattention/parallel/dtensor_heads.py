@@ -13,7 +13,7 @@ from selfattention.masks import Rule
 
 
 class Block(nn.Module):
-    """Y = Concat(H^(1) … H^(h)) W_O from X (…, n, d_model): `head_parallel` of one process, in four layers."""
+    """Y = Concat(H^(1) … H^(h)) W_O from X (…, n, d_model): `head_parallel` in four linear layers."""
 
     def __init__(self, W_Q: Tensor, W_K: Tensor, W_V: Tensor, W_O: Tensor, d_k: int, d_v: int):
         super().__init__()

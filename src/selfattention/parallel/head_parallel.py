@@ -10,23 +10,15 @@ from typing import Any
 from selfattention.extras import needed
 
 with needed():
-    import torch
     import torch.distributed as dist
     from torch import Tensor
     from torch.distributed.device_mesh import DeviceMesh
 
-from selfattention.implementations.arguments import (
-    accumulator,
-    check_kind,
-    check_library,
-    in_its_own_dtype,
-    usual_scale,
-)
+from selfattention.implementations.arguments import accumulator, in_its_own_dtype, usual_scale
 from selfattention.implementations.contract import Form
-from selfattention.implementations.introduction import Maker
 from selfattention.masks import Rule
 from selfattention.parallel.agreement import agreed, of_rule
-from selfattention.parallel.arguments import loaded, rule_of
+from selfattention.parallel.arguments import check_matrices, gradients_of, loaded, rule_of
 from selfattention.parallel.links import Link
 from selfattention.parallel.shards import Placed, contiguous
 from selfattention.parallel.sums import Shared, Summed
@@ -84,7 +76,7 @@ def heads_of(
     """The columns and rows that rank r of p has of all heads' matrices, and how many heads and groups it has.
 
     Whole groups, `shards.contiguous(g, p)`, so that no two ranks have the same keys; with more ranks than
-    groups some have none. Raises ValueError where g does not divide h, or a width is no multiple of its heads.
+    groups some have none. Raises ValueError, naming g or the matrix that cannot be cut so.
     """
     if g < 1 or h % g:
         raise ValueError(f"g is {g}; wanted a divisor of h = {h}")
@@ -107,12 +99,7 @@ class _Heads:
     def __init__(self, X, W_Q, W_K, W_V, W_O, h, g, mask, bias, scale, implementation):
         self.X, self.h, self.g, self.bias = X, h, g, bias
         self.matrices = {"W_Q": W_Q, "W_K": W_K, "W_V": W_V, "W_O": W_O}
-        for name, array in {"X": X, **self.matrices}.items():
-            check_library(name, array, Maker("head_parallel", "torch"))
-            check_kind(name, array, "f", "floats: float16, bfloat16, float32 or float64")
-            if array.dtype != X.dtype:
-                raise TypeError(f"{name} has dtype {array.dtype}; wanted that of X, {X.dtype}")
-        self._check_shapes()
+        check_matrices(X, W_Q, W_K, W_V, W_O, h, g)
         self.module = loaded(implementation)
         self.mask, self.scale = mask, scale
         n = X.shape[-2]
@@ -121,36 +108,13 @@ class _Heads:
             rule_of(mask, n, n, Form(token, token, token, None, None, 1.0, accumulator)) if h else mask
         )
 
-    def _check_shapes(self):
-        h, g, X = self.h, self.g, self.X
-        W_Q, W_K, W_V, W_O = self.matrices.values()
-        if X.dim() < 2:
-            raise ValueError(f"X has shape {tuple(X.shape)}; wanted (…, n, d_model)")
-        if (h == 0) != (g == 0) or (g and h % g):
-            raise ValueError(f"g is {g}; wanted a divisor of h = {h}, and none of both or some of both")
-        for name, W in list(self.matrices.items())[:3]:
-            heads = h if name == "W_Q" else g
-            fits = W.dim() == 2 and W.shape[0] == X.shape[-1]
-            if not fits or (W.shape[1] % heads if heads else W.shape[1]):
-                wanted = f"({X.shape[-1]}, a multiple of {heads})"
-                raise ValueError(f"{name} has shape {tuple(W.shape)}; wanted {wanted}")
-        if h and W_Q.shape[1] // h != W_K.shape[1] // g:
-            came = f"W_K has {W_K.shape[1] // g} columns a group"
-            raise ValueError(f"{came}; wanted as many as W_Q has a head, {W_Q.shape[1] // h}")
-        rows = h * (W_V.shape[1] // g) if h else 0
-        if tuple(W_O.shape) != (rows, X.shape[-1]):
-            raise ValueError(f"W_O has shape {tuple(W_O.shape)}; wanted {(rows, X.shape[-1])}")
-
     def described(self):
-        learned = [name for name, W in self.matrices.items() if W.requires_grad]
         return {
             "X": str(list(self.X.shape)),
             "dtype": str(self.X.dtype),
             "mask": of_rule(self.mask),
             "scale": self.scale if self.scale is None else float(self.scale),
-            "gradients": (", ".join(["X"] * self.X.requires_grad + learned) or "none")
-            if torch.is_grad_enabled()
-            else "none",
+            "gradients": gradients_of(X=self.X, **self.matrices),
             "own": {"h": self.h},
         }
 
@@ -158,7 +122,7 @@ class _Heads:
         """Σ over this rank's heads of H^(i) W_O^(i), zeros where it has none."""
         W_Q, W_K, W_V, W_O = self.matrices.values()
         if not self.h:
-            return (X @ W_Q) @ W_O  # no columns, no rows: zeros, and autograd finds its way
+            return (X @ W_Q + X @ W_K + X @ W_V) @ W_O  # no columns, no rows: zeros, and autograd passes
         Q, K, V = (_split(X @ W, count) for W, count in ((W_Q, self.h), (W_K, self.g), (W_V, self.g)))
         rule = None if self.mask is None else Placed(self.rule, heads=heads)
         scale = usual_scale(Q.shape[-1]) if self.scale is None else self.scale

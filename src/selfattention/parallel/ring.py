@@ -17,6 +17,7 @@ with needed():
     from torch import Tensor
     from torch.distributed.device_mesh import DeviceMesh
 
+from selfattention.implementations.contract import LARGE
 from selfattention.implementations.learned_bias import bias_backward
 from selfattention.masks import Rule, Says
 from selfattention.parallel.agreement import agreed
@@ -44,7 +45,8 @@ def ring(
     and `key_shards[rank]` where the keys are divided otherwise, in that order: `shards.contiguous(n, p)`,
     `shards.zigzag(n, p)` or any other. `mask` is a rule, asked for the positions in the whole; `bias`
     (…, h, n_r, m) has this rank's rows and every key, in the order of positions. All else is as the
-    contract of `implementations` has it; `implementation` names the one that computes a tile.
+    contract of `implementations` has it; `implementation` names the one that computes a tile, which must take
+    its weights from L on the way back: not `torch_direct`.
 
     Differentiable in Q, K, V and bias: where it is, every rank has to go backward, for the gradients of
     its keys come from all of them.
@@ -58,6 +60,10 @@ def ring(
     def share():
         queries = checked("shards", shards, link.size)
         keys = queries if key_shards is None else checked("key_shards", key_shards, link.size)
+        if implementation.startswith("torch_direct"):
+            raise ValueError(
+                f"implementation is {implementation!r}; wanted one that takes its weights from L"
+            )
         return Share("ring", link.rank, Q, K, V, queries, keys, mask, bias, scale, implementation)
 
     mine = []
@@ -79,27 +85,27 @@ class _Ring(torch.autograd.Function):
                     state.merge(tile.rows, O, L)
                     kept.append(L)
         O, L = state.finished(Q.dtype)
+        if not (ctx.needs_input_grad[3] or (abs(L) > LARGE).any()):
+            kept = []  # L alone tells the weights
         ctx.set_materialize_grads(False)
-        ctx.save_for_backward(Q, K, V, bias, O, L, *kept)
+        ctx.save_for_backward(Q, K, V, bias, O, L, state.c, state.Z, *kept)
         ctx.rest = share, link, call
         return O, L
 
     @staticmethod
     def backward(ctx: Any, dO, dL):
-        Q, K, V, bias, O, L, *kept = ctx.saved_tensors
+        Q, K, V, bias, *states = ctx.saved_tensors
         share, link, call = ctx.rest
-        dO = torch.zeros_like(O) if dO is None else dO
-        back = _Back(share, Q, V, dO, dL, O, L, bias if ctx.needs_input_grad[3] else None)
-        home, kept = _Homeward(link, call, share, K, V), iter(kept)
+        back = _Back(share, Q, dO, dL, states, bias if ctx.needs_input_grad[3] else None)
+        home = _Homeward(link, call, share, K, V)
         for step, keys in _travelling(link, call, share, K, V, "ring backward"):
             with link.telling(f"step {step} of ring backward"):
                 dK, dV = (torch.zeros_like(array, dtype=share.sums) for array in (keys.K, keys.V))
                 for tile in _tiles(share, keys.rank):
-                    back.add(tile, next(kept), *tile.of(Q, keys.K, keys.V, bias, share.scale), dK, dV)
+                    back.add(tile, *tile.of(Q, keys.K, keys.V, bias, share.scale), dK, dV)
             home.add(step, dK, dV)
         dK, dV = home.arrived()
-        dQ = back.dQ.to(Q.dtype)
-        return dQ, dK.to(K.dtype), dV.to(V.dtype), back.dB, None, None, None
+        return back.dQ.to(Q.dtype), dK.to(K.dtype), dV.to(V.dtype), back.dB, None, None, None
 
 
 # What travels ------------------------------------------------------------------------------------------
@@ -230,37 +236,50 @@ class _State:
 
 
 class _Back:
-    """dQ, and what each tile sends back, by its own weights A_t times what it has of the whole, e^{L_t − L}.
+    """dQ and dB, and what each tile sends back to its keys, by the weights A = e^{S − L} of the whole.
 
-    A = A_t e^{L_t − L}. So a tile whose dO is multiplied by e^{L_t − L}, and whose O is that of the whole,
-    gives dS = A ∘ (dO Vᵀ − δ). Where the loss depends on L, δ is less by dL: that is one column more, of
-    values 0, in which dO is 1 and O is −dL.
+    So they are where L is near enough to 0 for its rounding not to show. Where it does, the tile takes its
+    own weights A_t from its scores alone, and A = A_t e^{L_t − L}: a dO that is multiplied by this factor,
+    beside the O of the whole, gives dS = A ∘ (dO Vᵀ − δ). Where the loss depends on L, δ is less by dL: one
+    column more, of values 0, in which dO is 1 and O is −dL.
     """
 
-    def __init__(self, share, Q, V, dO, dL, O, L, bias):
-        self.share, self.live = share, L.isfinite()
-        self.dO, self.O, self.L, self.more = dO, O, L, dL is not None
+    def __init__(self, share, Q, dO, dL, states, bias):
+        self.share = share
+        self.O, self.L, self.c, self.Z, *kept = states
+        self.kept, self.more = iter(kept), dL is not None
+        self.live, self.hard = self.L.isfinite(), abs(self.L) > LARGE
+        self.dO = torch.zeros_like(self.O) if dO is None else dO
         if self.more:
             one = torch.where(dL.isfinite(), 1.0, torch.nan)[..., None]
-            self.dO = torch.cat([dO, one.to(dO.dtype)], -1)
-            self.O = torch.cat([O, -dL[..., None].to(O.dtype)], -1)
+            self.dO = torch.cat([self.dO, one.to(self.dO.dtype)], -1)
+            self.O = torch.cat([self.O, -dL[..., None].to(self.O.dtype)], -1)
         self.dQ = torch.zeros_like(Q, dtype=share.sums)
         self.dB = None if bias is None else torch.zeros_like(bias, memory_format=torch.contiguous_format)
 
-    def add(self, tile, L, q, k, v, options, dK, dV):
-        rows, live = tile.rows, self.live[..., tile.rows]
-        part = torch.where(live, torch.exp(L - self.L[..., rows]), 0)[..., None]
-        dO = torch.where(live[..., None], part * self.dO[..., rows, :], 0).to(q.dtype)
-        L = torch.where(live, L, -torch.inf)
+    def add(self, tile, q, k, v, options, dK, dV):
+        rows, L_t = tile.rows, next(self.kept, None)
+        dO, O, L, hard = (x[..., rows, :] for x in (self.dO, self.O, self.L[..., None], self.hard[..., None]))
+        L = L[..., 0]
         if self.more:
             v = torch.nn.functional.pad(v, (0, 1))
-        given = dO, q, k, v, self.O[..., rows, :], L
-        dq, dk, dv = self.share.module.attention_backward(*given, **options)
+        if L_t is not None:
+            scaled, own = self._by_own_weights(rows, L_t)
+            if self.dB is not None:
+                given = scaled, q, k, v, O, own
+                self.dB[..., rows, tile.keys.start : tile.keys.stop] = bias_backward(*given, **options)
+            dO, L = torch.where(hard, scaled, dO), torch.where(hard[..., 0], own, L)
+        dq, dk, dv = self.share.module.attention_backward(dO, q, k, v, O, L, **options)
         self.dQ[..., rows, :] += dq
         dK[..., tile.columns, :] += dk
         dV[..., tile.columns, :] += dv[..., : dV.shape[-1]]
-        if self.dB is not None:
-            self.dB[..., rows, tile.keys.start : tile.keys.stop] = bias_backward(*given, **options)
+
+    def _by_own_weights(self, rows, L_t):
+        """dO times the tile's share of each row, e^{L_t − c} / Z, and L_t; of a row of NaN nothing."""
+        c, Z, live = (x[..., rows] for x in (self.c, self.Z, self.live))
+        part = torch.exp(L_t - finite(c)) / torch.where(Z > 0, Z, 1)
+        dO = torch.where(live[..., None], part[..., None] * self.dO[..., rows, :], 0)
+        return dO.to(self.dO.dtype), torch.where(live, L_t, -torch.inf)
 
 
 def finite(x: Tensor) -> Tensor:
