@@ -1,6 +1,7 @@
 """What the workers of `parallel_workers` run: one rank's part of a case, given to it whole."""
 
 import time
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
@@ -294,6 +295,14 @@ def failing(link, rank):
         ring(Q, K, V, group=link, shards=shards)
     finally:
         ring_module._State.merge = merge
+
+
+def without_one(link, absent):
+    """A call to which one rank of the world does not come, in a group that waits two seconds."""
+    link = Link(dist.new_group(timeout=timedelta(seconds=2)))
+    if link.rank != absent:
+        Q, K, V = torch.ones(3, 4, 1, 3)
+        ring(Q, K, V, group=link, shards=cuts.contiguous(link.size, link.size))
 
 
 def meshes(link):

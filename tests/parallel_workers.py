@@ -3,34 +3,38 @@
 They are forked from a server that has loaded torch once. `parallel_cases` holds what they run.
 """
 
+import io
 import multiprocessing
 import os
 import signal
 import tempfile
 import traceback
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from datetime import timedelta
 from pathlib import Path
 
 import torch.distributed as dist
 
+from selfattention.parallel.__main__ import main
 from selfattention.parallel.links import Link
 
 MOST = 4
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["torch.distributed", "parallel_workers", "parallel_cases"])
+CONTEXT.set_forkserver_preload(
+    ["torch.distributed", "parallel_workers", "parallel_cases", "selfattention.parallel.__main__"]
+)
 PATIENCE = 60  # seconds; a case takes less than one
 
 
 class Pool:
     """One process for each rank; `run` gives what a function returns on each of the first p ranks."""
 
-    def __init__(self, folder, ranks=MOST, main=None):
+    def __init__(self, folder, ranks=MOST, target=None):
         pairs = [CONTEXT.Pipe() for _ in range(ranks)]
         self.pipes = [mine for mine, _ in pairs]
         self.processes = [
             CONTEXT.Process(
-                target=main or serve, args=(theirs, rank, ranks, str(folder / "store")), daemon=True
+                target=target or serve, args=(theirs, rank, ranks, str(folder / "store")), daemon=True
             )
             for rank, (_, theirs) in enumerate(pairs)
         ]
@@ -89,10 +93,28 @@ def pool(ranks=MOST):
             workers.close()
 
 
+def command(pipe, environment, arguments):
+    """`python -m selfattention.parallel` in a process that has loaded it: (exit status, output, errors)."""
+    os.environ.update(environment)
+    with redirect_stdout(io.StringIO()) as output, redirect_stderr(io.StringIO()) as errors:
+        status = main(arguments)
+    pipe.send((status, output.getvalue(), errors.getvalue()))
+
+
 def serve(pipe, rank, ranks, path):
     """What a worker does: wait for a function, run it, answer with (error or None, value)."""
     timeout = timedelta(seconds=PATIENCE)
     store = dist.FileStore(path, ranks)
+    serve_with(store, pipe, rank, ranks, timeout)
+
+
+def serve_from_rank_0(pipe, rank, ranks, path):
+    """The same with a store that rank 0 keeps, and that ends with it; `path` ends with its port."""
+    timeout, port = timedelta(seconds=PATIENCE), int(Path(path).parent.name)
+    serve_with(dist.TCPStore("127.0.0.1", port, ranks, rank == 0, timeout), pipe, rank, ranks, timeout)
+
+
+def serve_with(store, pipe, rank, ranks, timeout):
     dist.init_process_group("gloo", store=store, rank=rank, world_size=ranks, timeout=timeout)
     groups = {p: dist.new_group(list(range(p)), timeout=timeout) for p in range(1, ranks)}
     groups[ranks] = dist.group.WORLD

@@ -1,6 +1,5 @@
 """What happens to the others when a rank is killed, fails, is slow, or comes from another world."""
 
-import os
 import re
 import socket
 import subprocess
@@ -12,8 +11,10 @@ import parallel_cases as cases
 import pytest
 import torch
 from oracle import Case
-from parallel_workers import pool
+from parallel_workers import CONTEXT, Pool, command, pool, serve_from_rank_0
 from test_parallel import assert_within_budget, gathered
+
+from selfattention.parallel.__main__ import arguments_of, main
 
 SOON = 15  # seconds
 FAILED = "selfattention.parallel.links.RankFailed"
@@ -61,6 +62,28 @@ def test_a_killed_rank_is_named_with_its_step_by_all_others(workers, way, step, 
         assert way in found[2]
 
 
+def test_where_rank_0_keeps_the_store_and_is_killed_the_others_say_so(tmp_path):
+    folder = tmp_path / str(free_port())
+    folder.mkdir()
+    workers = Pool(folder, target=serve_from_rank_0)
+    try:
+        answers, seconds = said_after_a_kill(workers, "ring", "step 1 of ring", tmp_path, rank=0)
+    finally:
+        workers.close()
+    assert seconds < SOON
+    for rank, said in answers.items():
+        assert said.startswith(FAILED)
+        assert "rank 0" in said
+        assert re.search(rf"; rank {rank} was in step \d of ring$", said)
+
+
+def test_a_rank_that_does_not_come_is_named_when_the_groups_patience_ends(workers):
+    workers.start(4, cases.without_one, 1)
+    late = [workers.answer(rank, SOON)[0] for rank in (0, 2, 3)]
+    told = "rank 1 has not come to the questions before ring"
+    assert [said.partition("; ")[0] for said in late] == [f"{FAILED}: {told}"] * 3
+
+
 def test_a_rank_that_fails_tells_the_others_why(workers):
     """It lives on, so that no connection is closed: the others are told."""
     began = time.monotonic()
@@ -92,46 +115,35 @@ def free_port():
         return one.getsockname()[1]
 
 
-def started(rank, size, port, *arguments):
-    """One process of the command, as torchrun starts it, but with these numbers."""
-    environment = os.environ | {
-        "RANK": str(rank),
-        "WORLD_SIZE": str(size),
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(port),
-        "CUDA_VISIBLE_DEVICES": "",
-    }
-    command = [sys.executable, "-m", "selfattention.parallel", *arguments]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "encoding": "utf-8"}
-    return subprocess.Popen(command, env=environment, **pipes)
-
-
-def ended(processes):
-    """(exit status, output, errors) of each."""
-    try:
-        return [(p.wait(60), *p.communicate()) for p in processes]
-    finally:
-        for process in processes:
-            process.kill()
-            process.communicate()
+def ended(port, *worlds, arguments=()):
+    """(exit status, output, errors) of one process for each rank, of a world of that size."""
+    pipes = []
+    for rank, size in enumerate(worlds):
+        mine, theirs = CONTEXT.Pipe()
+        told = {"RANK": rank, "WORLD_SIZE": size, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+        environment = {name: str(value) for name, value in told.items()}
+        CONTEXT.Process(target=command, args=(theirs, environment, [*arguments]), daemon=True).start()
+        pipes.append(mine)
+    assert all(pipe.poll(60) for pipe in pipes)
+    return [pipe.recv() for pipe in pipes]
 
 
 def test_a_second_run_has_the_same_port():
     port = free_port()
     for way in ("ring", "all-to-all"):
-        runs = [started(rank, 2, port, "--way", way, "--tokens", "7") for rank in range(2)]
-        for status, output, errors in ended(runs):
-            assert status == 0, errors
-            assert output.startswith(f"{way}: 7 tokens") or output == ""
+        (first, output, errors), (second, *nothing) = ended(
+            port, 2, 2, arguments=["--way", way, "--tokens", "7"]
+        )
+        assert (first, second) == (0, 0), errors
+        assert output.startswith(f"{way}: 7 tokens")
+        assert nothing == ["", ""]
 
 
 def test_another_number_of_ranks_is_found_at_the_door():
-    port = free_port()
-    runs = [started(0, 2, port), started(1, 3, port)]
-    (first, _, at_0), (second, _, at_1) = ended(runs)
+    (first, _, at_0), (second, _, at_1) = ended(free_port(), 2, 3)
     assert (first, second) == (1, 1)
-    assert "ValueError: WORLD_SIZE is 2 on rank 0 and 3 on rank 1; wanted the same everywhere" in at_0
-    assert "ValueError: WORLD_SIZE is 3 on rank 1 and 2 on rank 0; wanted the same everywhere" in at_1
+    assert at_0 == "ValueError: WORLD_SIZE is 2 on rank 0 and 3 on rank 1; wanted the same everywhere\n"
+    assert at_1 == "ValueError: WORLD_SIZE is 3 on rank 1 and 2 on rank 0; wanted the same everywhere\n"
 
 
 def test_the_command_says_what_every_rank_held_sent_and_waited_for():
@@ -160,14 +172,13 @@ def test_the_command_says_what_every_rank_held_sent_and_waited_for():
         assert max(float(line.split()[-1]) for line in lines) < 1e-13
 
 
-def test_without_torchrun_the_command_says_how():
-    environment = {name: value for name, value in os.environ.items() if name not in ("RANK", "WORLD_SIZE")}
-    command = [sys.executable, "-m", "selfattention.parallel"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, encoding="utf-8")
-    assert done.returncode == 1
-    assert "RANK, WORLD_SIZE" in done.stderr
-    assert "torchrun --standalone --nproc-per-node 2 -m selfattention.parallel" in done.stderr
-    assert "Traceback" not in done.stderr
+def test_without_torchrun_the_command_says_how(monkeypatch, capsys):
+    monkeypatch.delenv("RANK", raising=False)
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    assert main([]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("RuntimeError: RANK, WORLD_SIZE")
+    assert said.endswith("torchrun --standalone --nproc-per-node 2 -m selfattention.parallel\n")
 
 
 @pytest.mark.parametrize(
@@ -178,8 +189,6 @@ def test_without_torchrun_the_command_says_how():
     ],
 )
 def test_what_cannot_be_divided_is_refused_before_anything_is_joined(asked, wanted, capsys):
-    from selfattention.parallel.__main__ import arguments_of
-
     with pytest.raises(SystemExit):
         arguments_of(asked)
     assert wanted in capsys.readouterr().err

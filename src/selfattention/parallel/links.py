@@ -26,6 +26,7 @@ with needed():
 
 LOOK_AROUND = 0.2  # seconds of waiting after which a rank asks whether another has failed
 FAILED = "selfattention/failed"  # where the first one to notice writes down who and when
+STORE_GONE = "gone is the store, which rank 0 keeps unless torchrun does"
 _calls: Counter[str] = Counter()  # how many calls each group has seen, the same on every rank
 
 
@@ -76,15 +77,8 @@ class Link:
                 raise ValueError(f"{step} sends rank {peer} {tensor.dtype}; wanted {like.dtype}")
         out = {peer: tensor.detach().contiguous() for peer, tensor in send.items() if tensor.numel()}
         into = {peer: like.new_empty(tuple(shape)) for peer, shape in receive.items()}
-        ways = [(dist.isend, peer, tensor) for peer, tensor in out.items()]
-        ways += [(dist.irecv, peer, tensor) for peer, tensor in into.items() if tensor.numel()]
-        moving = Moving(self, step, out, into, [peer for _, peer, _ in ways])
-        operations = [
-            dist.P2POp(way, tensor.view(-1), group=self.group, group_peer=peer, tag=call % 2**20)
-            for way, peer, tensor in ways
-        ]
-        with self.blaming(step, moving.peers[:1]):
-            moving.works = dist.batch_isend_irecv(operations) if operations else []
+        moving = Moving(self, step, out, into)
+        moving.begin(call % 2**20)
         self.in_flight += moving.bytes
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         return moving
@@ -101,16 +95,14 @@ class Link:
             raise
 
     @contextlib.contextmanager
-    def blaming(self, step: str, peers: Sequence[int]) -> Iterator[None]:
+    def blaming(self, step: str, peer: int) -> Iterator[None]:
         """Around a message: what goes wrong with it is the fault of this peer, or of whom the store names."""
         try:
             yield
-        except RankFailed:
-            raise
         except RuntimeError as error:
-            raise self.failure(step, peers[0] if peers else None, error) from error
+            raise self.failure(step, peer, error) from error
 
-    def failure(self, step: str, peer: int | None, error: BaseException) -> RankFailed:
+    def failure(self, step: str, peer: int, error: BaseException) -> RankFailed:
         """What has happened: what the first to notice has written down, or else what this rank has seen."""
         late = "imed out" in str(error)
         seen = f"rank {peer} {'has not come to' if late else 'is gone in'} {step}"
@@ -121,21 +113,38 @@ class Link:
         try:
             return self.store.compare_set(FAILED, "", what).decode()
         except RuntimeError:
-            return f"{what}, and so is the store, which rank 0 keeps unless torchrun does"
+            return f"{what}; {STORE_GONE}"
 
     def told(self) -> str | None:
-        """Who has failed, if some rank has noticed."""
-        return self.store.get(FAILED).decode() if self.store.check([FAILED]) else None
+        """Who has failed, if some rank has noticed, or that nobody could say so any more."""
+        try:
+            return self.store.get(FAILED).decode() if self.store.check([FAILED]) else None
+        except RuntimeError:
+            return STORE_GONE
 
 
 class Moving:
     """Messages on their way; `wait` gives what has come, by rank, once all has come and gone."""
 
-    def __init__(self, link, step, out, into, peers):
-        self.link, self.step, self.out, self.into, self.peers = link, step, out, into, peers
+    def __init__(self, link, step, out, into):
+        self.link, self.step, self.out, self.into = link, step, out, into
+        self.ways = [(dist.isend, peer, tensor) for peer, tensor in out.items()]
+        self.ways += [(dist.irecv, peer, tensor) for peer, tensor in into.items() if tensor.numel()]
+        self.peers = [peer for _, peer, _ in self.ways]
         self.works: list[dist.Work] = []
         self.versions = {peer: _version(tensor) for peer, tensor in out.items()}
         self.bytes = sum(map(_bytes, (*out.values(), *into.values())))
+
+    def begin(self, tag):
+        """All at once where nccl would have one wait for the other; else one by one, to name a peer."""
+        operations = [
+            dist.P2POp(way, tensor.view(-1), group=self.link.group, group_peer=peer, tag=tag)
+            for way, peer, tensor in self.ways
+        ]
+        together = [operations] if self.link.device != "cpu" and operations else [[one] for one in operations]
+        for batch, peer in zip(together, self.peers, strict=False):
+            with self.link.blaming(self.step, peer):
+                self.works += dist.batch_isend_irecv(batch)
 
     def wait(self) -> dict[int, Tensor]:
         """The tensors that have come. Raises RankFailed, or RuntimeError where one was changed meanwhile."""
@@ -144,7 +153,7 @@ class Moving:
             self._wait_and_look_around()
         else:  # a stream waits, not the processor, and it must be the caller's
             for peer, work in zip(self.peers, self.works, strict=True):
-                with self.link.blaming(self.step, [peer]):
+                with self.link.blaming(self.step, peer):
                     work.wait()
         for peer, tensor in self.out.items():
             if _version(tensor) != self.versions[peer]:
@@ -160,8 +169,7 @@ class Moving:
         failed, done = [], threading.Event()
         threading.Thread(target=self._wait_for_all, args=(failed, done), daemon=True).start()
         while not done.wait(LOOK_AROUND):
-            with self.link.blaming(self.step, [0]):
-                told = self.link.told()
+            told = self.link.told()
             if told is not None and not done.is_set():
                 raise RankFailed(f"{told}; rank {self.link.rank} was in {self.step}")
         if failed:
