@@ -76,18 +76,11 @@ def arguments_of(arguments: list[str] | None) -> argparse.Namespace:
 def _run(link: Link, way: str, asked: argparse.Namespace) -> bool:
     """One way, measured and compared; printed by rank 0. False where some rank is off."""
     arrays = _drawn(asked, link.device)
-    started, before = time.monotonic(), (link.sent, link.received, link.waited)
-    link.most_in_flight = link.in_flight
-    held, answers, wanted = (_by_heads if way == "heads" else _by_tokens)(link, way, asked, *arrays)
-    seconds = time.monotonic() - started
-    sent, received, waited = (
-        now - then for now, then in zip((link.sent, link.received, link.waited), before, strict=True)
-    )
-    errors = [_error(ours, theirs) for ours, theirs in zip(answers, wanted, strict=True)]
-    allowed = 64 * torch.finfo(arrays[0].dtype).eps
-    line = [link.rank, held, link.most_in_flight, sent, received, waited, seconds, max(errors)]
+    held, cost, answers, wanted = (_by_heads if way == "heads" else _by_tokens)(link, way, asked, *arrays)
+    error = max(_error(ours, theirs) for ours, theirs in zip(answers, wanted, strict=True))
     lines: list[Any] = [None] * link.size
-    dist.all_gather_object(lines, line, group=link.group)
+    dist.all_gather_object(lines, [link.rank, held, *cost, error], group=link.group)
+    allowed = 64 * torch.finfo(arrays[0].dtype).eps
     if link.rank == 0:
         _show(way, asked, lines, allowed)
     return all(line[-1] <= allowed for line in lines)
@@ -109,10 +102,10 @@ def _by_heads(link, way, asked, X, W_Q, W_K, W_V, W_O, dY):
     rule, h, g = _rule(asked), asked.heads, asked.groups
     *own, heads, groups = heads_of(W_Q, W_K, W_V, W_O, h, g, rank=link.rank, p=link.size)
     block = partial(head_parallel, h=heads, g=groups, group=link, mask=rule)
-    ours = _forward_and_backward(block, X, *own, dY)
+    ours, cost = _measured(link, block, X, *own, dY)
     Y, dX, *gradients = _alone(asked, X, W_Q, W_K, W_V, W_O, dY)
     cut = heads_of(*gradients, h, g, rank=link.rank, p=link.size)[:4]
-    return _bytes(X, *own, ours[0]), ours, [Y, dX, *cut]
+    return _bytes(X, *own, ours[0]), cost, ours, [Y, dX, *cut]
 
 
 def _by_tokens(link, way, asked, X, W_Q, W_K, W_V, W_O, dY):
@@ -122,9 +115,9 @@ def _by_tokens(link, way, asked, X, W_Q, W_K, W_V, W_O, dY):
     how = {"attend": attend, "group": link, "shards": shards, "mask": _rule(asked)}
     block = partial(by_tokens, h=asked.heads, g=asked.groups, **how)
     matrices = W_Q, W_K, W_V, W_O
-    ours = _forward_and_backward(block, X[rows], *matrices, dY[rows])
+    ours, cost = _measured(link, block, X[rows], *matrices, dY[rows])
     Y, dX, *gradients = _alone(asked, X, *matrices, dY)
-    return _bytes(X[rows], *matrices, ours[0]), ours, [Y[rows], dX[rows], *gradients]
+    return _bytes(X[rows], *matrices, ours[0]), cost, ours, [Y[rows], dX[rows], *gradients]
 
 
 def _alone(asked, X, W_Q, W_K, W_V, W_O, dY):
@@ -139,6 +132,17 @@ def _alone(asked, X, W_Q, W_K, W_V, W_O, dY):
         return O.transpose(-3, -2).flatten(-2) @ W_O
 
     return _forward_and_backward(block, X, W_Q, W_K, W_V, W_O, dY)
+
+
+def _measured(link, block, *arrays):
+    """Bytes in flight, sent and received, seconds waited and all of them; the first run makes connections."""
+    _forward_and_backward(block, *arrays)
+    before, began = (link.sent, link.received, link.waited), time.monotonic()
+    link.most_in_flight = link.in_flight
+    answers = _forward_and_backward(block, *arrays)
+    seconds, after = time.monotonic() - began, (link.sent, link.received, link.waited)
+    passed = [now - then for now, then in zip(after, before, strict=True)]
+    return answers, [link.most_in_flight, *passed, seconds]
 
 
 def _forward_and_backward(block: Callable[..., Tensor], *arrays: Tensor) -> Answers:
