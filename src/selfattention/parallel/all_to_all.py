@@ -1,6 +1,7 @@
-"""Attention with heads and tokens changing places: before it all ranks have some tokens of every head, in it
-every token of some heads, afterwards what they had. Two messages from everybody to everybody, and between
-them a rank computes as if it were alone.
+"""Attention with heads and tokens changing places, twice: each rank computes some heads of all tokens.
+
+Before, all ranks have some tokens of every head, and afterwards they do again. Two messages from everybody
+to everybody, and between them a rank computes as if it were alone.
 """
 
 from collections.abc import Sequence

@@ -135,7 +135,7 @@ class Moving:
         self.versions = {peer: _version(tensor) for peer, tensor in out.items()}
         self.bytes = sum(map(_bytes, (*out.values(), *into.values())))
 
-    def begin(self, tag):
+    def begin(self, tag: int) -> None:
         """All at once where nccl would have one wait for the other; else one by one, to name a peer."""
         operations = [
             dist.P2POp(way, tensor.view(-1), group=self.link.group, group_peer=peer, tag=tag)

@@ -1,4 +1,4 @@
-"""Sums over all ranks, piece by piece around the ring: a rank sends less than twice its array, whatever p is.
+"""Sums over all ranks, piece by piece around the ring: a rank sends less than twice its array.
 
 The library's `all_reduce` does as much. This one says which rank has failed, counts its bytes, takes views
 whose memory lies in another order, and gives every rank the same bits.
