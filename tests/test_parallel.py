@@ -188,7 +188,7 @@ def one_process(arrays, sizes, visible, dtype, order, attention, features=slice(
     X, (W_Q, W_K, W_V) = leaves[0][:, features], (W[features] for W in leaves[1:4])
     wide = (W_Q, sizes[0]), (W_K, sizes[1]), (W_V, sizes[1])
     Q, K, V = ((X @ W).unflatten(-1, (heads, -1)).transpose(-3, -2) for W, heads in wide)
-    O, _ = attention(Q, K, V, mask=torch.from_numpy(visible[order][:, order]))
+    O, _ = attention(Q, K, V, mask=torch.from_numpy(visible[..., order, :][..., order]))
     Y = O.transpose(-3, -2).flatten(-2) @ leaves[4]
     gradients = torch.autograd.grad(Y, leaves, dY[order])
     back = np.argsort(order)
@@ -231,6 +231,24 @@ def test_a_block_and_its_gradients_are_those_of_one_process(workers, way, layout
         for name, ours, truth, budget in zip(cases.NAMES, parts, wanted, budgets, strict=True):
             assert ours.shape == truth.shape, (rank, name)
             assert oracle.error(ours, truth) <= budget, (rank, name)
+
+
+def test_a_mask_may_speak_of_heads_wherever_they_are_computed(workers):
+    h, n = 6, 9
+    table = np.random.default_rng(1).random((h, n, n)) < 0.7
+    arrays, rule = drawn(h, h, n), masks.Table(table)
+    straight = np.arange(n)
+    answer = one_process(arrays, (h, h), table, torch.float64, straight, torch_direct.attention)
+    for way in ("head_parallel", "ring", "all_to_all"):
+        answers = workers.run(4, cases.block, way, "zigzag", (h, h), arrays, rule, torch.float64)
+        for mine, (Y, dX, *_), *_ in answers:
+            np.testing.assert_allclose(Y, answer[0][mine], rtol=1e-11, atol=1e-12)
+            np.testing.assert_allclose(dX, answer[1][mine], rtol=1e-10, atol=1e-11)
+    few = masks.Table(table[:2])
+    for way in ("head_parallel", "ring", "all_to_all"):
+        refused = workers.errors(2, cases.block, way, "zigzag", (h, h), arrays, few, torch.float64)
+        for _, said in refused:
+            assert "mask speaks of 2 heads; wanted 6; a batch has axes (b, 1, n, m)" in said
 
 
 def own_heads(matrices, sizes, rank, p):

@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable
 from contextlib import suppress
 from hashlib import blake2b
-from typing import Any
+from typing import Any, Protocol, TypeVar, cast
 
 import numpy as np
 
@@ -24,15 +24,29 @@ MESSAGE = 4096  # bytes
 SHORT = 120  # letters of any one thing
 
 
-def agreed(link: Link, call: int, name: str, describe: Callable[[], dict[str, Any]]) -> list[dict[str, Any]]:
-    """What every rank has said, by rank; `describe()` says what this one wants, or raises.
+class Described(Protocol):
+    """A rank's arguments, checked, and what every rank must have the same of; "own" may differ."""
 
-    What stands under "own" may differ from rank to rank; all else must not. Raises what `describe` raised,
-    and on the other ranks RankFailed with that error; ValueError where two ranks differ, with both views.
+    def described(self) -> dict[str, Any]: ...
+
+
+Arguments = TypeVar("Arguments", bound=Described)
+
+
+def agreed(
+    link: Link, call: int, name: str, checked: Callable[[], Arguments]
+) -> tuple[Arguments, list[dict[str, Any]]]:
+    """This rank's arguments, as `checked()` takes them or refuses them, and what is "own" to each rank.
+
+    Raises what `checked` raised, and on the other ranks RankFailed with that error; ValueError where two
+    ranks differ, with both views; RankFailed where a rank does not answer, or has failed before.
     """
-    refused, mine = None, {"call": name, "ranks": link.size}
+    if (told := link.told()) is not None:
+        raise RankFailed(f"{told}; the group is of no use since")
+    arguments, refused, mine = None, None, {"call": name, "ranks": link.size}
     try:
-        mine |= describe()
+        arguments = checked()
+        mine |= arguments.described()
     except (TypeError, ValueError, ModuleNotFoundError) as error:
         refused, mine["refused"] = error, f"{type(error).__name__}: {error}"[: 8 * SHORT]
     views = _exchanged(link, call, name, mine)
@@ -43,7 +57,7 @@ def agreed(link: Link, call: int, name: str, describe: Callable[[], dict[str, An
             raise RankFailed(f"rank {rank} does not take part in {name}: {view['refused']}")
     for what in dict.fromkeys(key for view in views for key in view if key != "own"):
         _check_same(what, [view.get(what) for view in views])
-    return [view["own"] for view in views]
+    return cast(Arguments, arguments), [view.get("own", {}) for view in views]
 
 
 def _check_same(what, said):

@@ -55,9 +55,7 @@ def all_to_all(
             raise ValueError(f"K has {groups} heads for {link.size} ranks; wanted a head for every rank")
         return own
 
-    mine = []
-    agreed(link, call, "all_to_all", lambda: (mine.append(share()), mine[0].described())[1])
-    (own,) = mine
+    own, _ = agreed(link, call, "all_to_all", share)
     return _attend(own, link, call)
 
 

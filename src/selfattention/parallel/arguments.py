@@ -72,7 +72,6 @@ class Share:
             "bias": "none" if self.bias is None else str(self.bias.dtype),
             "scale": float(self.scale),
             "gradients": gradients_of(**learned),
-            "own": {},
         }
 
 

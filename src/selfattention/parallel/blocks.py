@@ -40,7 +40,7 @@ def by_tokens(
     """
     link = Link.of(group)
     matrices = {"W_Q": W_Q, "W_K": W_K, "W_V": W_V, "W_O": W_O}
-    agreed(link, link.call(), "by_tokens", lambda: _described(X, matrices, h, g))
+    agreed(link, link.call(), "by_tokens", lambda: _Block(X, matrices, h, g))
     W_Q, W_K, W_V, W_O = (Shared.apply(W, link, link.call(), name) for name, W in matrices.items())
     Q, K, V = (
         (X @ W).unflatten(-1, (heads, W.shape[1] // heads)).transpose(-3, -2)
@@ -51,13 +51,19 @@ def by_tokens(
     return O.transpose(-3, -2).flatten(-2) @ W_O
 
 
-def _described(X, matrices, h, g):
-    check_matrices(X, *matrices.values(), h, g)
-    if h < 1:
-        raise ValueError(f"h is {h}; wanted a positive integer")
-    return {
-        "dtype": str(X.dtype),
-        **{name: str(list(W.shape)) for name, W in matrices.items()},
-        "gradients": gradients_of(X=X, **matrices),
-        "own": {},
-    }
+class _Block:
+    """A rank's arguments, checked."""
+
+    def __init__(self, X, matrices, h, g):
+        check_matrices(X, *matrices.values(), h, g)
+        if h < 1:
+            raise ValueError(f"h is {h}; wanted a positive integer")
+        self.X, self.matrices = X, matrices
+
+    def described(self):
+        return {
+            "X (without its rows)": str([*self.X.shape[:-2], self.X.shape[-1]]),
+            "dtype": str(self.X.dtype),
+            **{name: str(list(W.shape)) for name, W in self.matrices.items()},
+            "gradients": gradients_of(X=self.X, **self.matrices),
+        }

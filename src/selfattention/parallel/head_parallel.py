@@ -54,14 +54,14 @@ def head_parallel(
     """
     link = Link.of(group)
     call = link.call()
-    mine = []
-
-    def described():
-        mine.append(_Heads(X, W_Q, W_K, W_V, W_O, h, g, mask, bias, scale, implementation))
-        return mine[0].described()
-
-    counts = [own["h"] for own in agreed(link, call, "head_parallel", described)]
-    (own,) = mine
+    own, others = agreed(
+        link,
+        call,
+        "head_parallel",
+        lambda: _Heads(X, W_Q, W_K, W_V, W_O, h, g, mask, bias, scale, implementation),
+    )
+    counts = [other["h"] for other in others]
+    own.take_rule(sum(counts))
     before = sum(counts[: link.rank])
     with in_its_own_dtype(own.X):
         X = Shared.apply(own.X, link, call, "X")
@@ -102,11 +102,12 @@ class _Heads:
         check_matrices(X, W_Q, W_K, W_V, W_O, h, g)
         self.module = loaded(implementation)
         self.mask, self.scale = mask, scale
-        n = X.shape[-2]
-        token = X.new_zeros(*X.shape[:-2], max(h, 1), 0, 1)
-        self.rule = (
-            rule_of(mask, n, n, Form(token, token, token, None, None, 1.0, accumulator)) if h else mask
-        )
+
+    def take_rule(self, h):
+        """Check the mask, which speaks of the heads of all ranks, if of any: all ranks raise, or none."""
+        n = self.X.shape[-2]
+        heads = self.X.new_zeros(*self.X.shape[:-2], max(h, 1), 0, 1)
+        self.rule = rule_of(self.mask, n, n, Form(heads, heads, heads, None, None, 1.0, accumulator))
 
     def described(self):
         return {

@@ -4,6 +4,9 @@ In step t rank r computes with the shard of rank r − t, while that shard goes 
 one arrives: what is waited for is what the computing did not cover. A rank never holds more than its own
 keys and two shards that travel. On the way back keys and values go around once more, and the sums of their
 gradients behind them, one step later, until each has come home.
+
+PyTorch has an experimental `context_parallel` of its own. In 2.13, on a processor and by the plain kernel, it
+is right without a mask, and raises an error for a causal one; rules it has none.
 """
 
 from collections.abc import Sequence
@@ -66,9 +69,7 @@ def ring(
             )
         return Share("ring", link.rank, Q, K, V, queries, keys, mask, bias, scale, implementation)
 
-    mine = []
-    agreed(link, call, "ring", lambda: (mine.append(share()), mine[0].described())[1])
-    (own,) = mine
+    own, _ = agreed(link, call, "ring", share)
     return _Ring.apply(own.Q, own.K, own.V, own.bias, own, link, call)
 
 
@@ -85,7 +86,7 @@ class _Ring(torch.autograd.Function):
                     state.merge(tile.rows, O, L)
                     kept.append(L)
         O, L = state.finished(Q.dtype)
-        if not (ctx.needs_input_grad[3] or (abs(L) > LARGE).any()):
+        if not (ctx.needs_input_grad[3] or large(L).any()):
             kept = []  # L alone tells the weights
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(Q, K, V, bias, O, L, state.c, state.Z, *kept)
@@ -248,7 +249,7 @@ class _Back:
         self.share = share
         self.O, self.L, self.c, self.Z, *kept = states
         self.kept, self.more = iter(kept), dL is not None
-        self.live, self.hard = self.L.isfinite(), abs(self.L) > LARGE
+        self.live, self.hard = self.L.isfinite(), large(self.L)
         self.dO = torch.zeros_like(self.O) if dO is None else dO
         if self.more:
             one = torch.where(dL.isfinite(), 1.0, torch.nan)[..., None]
@@ -280,6 +281,11 @@ class _Back:
         part = torch.exp(L_t - finite(c)) / torch.where(Z > 0, Z, 1)
         dO = torch.where(live[..., None], part[..., None] * self.dO[..., rows, :], 0)
         return dO.to(self.dO.dtype), torch.where(live, L_t, -torch.inf)
+
+
+def large(L: Tensor) -> Tensor:
+    """Where the rounding of L would show in the weights e^{S − L}."""
+    return L.isfinite() & (abs(L) > LARGE)
 
 
 def finite(x: Tensor) -> Tensor:
