@@ -298,8 +298,8 @@ def failing(link, rank):
 
 
 def without_one(link, absent):
-    """A call to which one rank of the world does not come, in a group that waits two seconds."""
-    link = Link(dist.new_group(timeout=timedelta(seconds=2)))
+    """A call to which one rank of the world does not come, in a group that waits four seconds."""
+    link = Link(dist.new_group(timeout=timedelta(seconds=4)))
     if link.rank != absent:
         Q, K, V = torch.ones(3, 4, 1, 3)
         ring(Q, K, V, group=link, shards=cuts.contiguous(link.size, link.size))
@@ -313,6 +313,15 @@ def meshes(link):
     mesh = DeviceMesh.from_group(link.group, "cpu", mesh=list(range(link.size)), mesh_dim_names=("cp",))
     answers = [ring(Q, K, V, group=group, shards=shards)[0] for group in (mesh, link.group, link)]
     return numbers(answers)
+
+
+def mesh_of_two_dimensions(link):
+    """A call by one dimension of a mesh of 2 × 2, and by the mesh as a whole."""
+    mesh = DeviceMesh("cpu", [[0, 1], [2, 3]], mesh_dim_names=("dp", "cp"))
+    rows = torch.ones(3, 4, 1, 3)
+    O, _ = ring(*rows, group=mesh["cp"], shards=cuts.contiguous(2, 2))
+    assert torch.equal(O, rows[0])
+    ring(*rows, group=mesh, shards=cuts.contiguous(2, 2))
 
 
 def context_parallel(link, causal):

@@ -13,12 +13,16 @@ from selfattention.formulas import (
     all_reduce_bytes,
     all_to_all_backward_bytes,
     all_to_all_bytes,
+    contiguous_work,
     ring_backward_bytes,
     ring_bytes,
+    shard_start,
+    zigzag_work,
 )
 from selfattention.implementations import torch_direct, torch_tiled
 from selfattention.parallel import shards as cuts
 from selfattention.parallel.agreement import MESSAGE
+from selfattention.parallel.links import Link
 
 DTYPES = [torch.float32, torch.float64]
 
@@ -471,6 +475,45 @@ def test_a_mesh_is_a_group(workers):
     for one, *others in workers.run(2, cases.meshes):
         for other in others:
             np.testing.assert_array_equal(one, other)
+
+
+def test_of_a_mesh_of_two_dimensions_one_is_wanted(workers):
+    for _, said in workers.errors(4, cases.mesh_of_two_dimensions):
+        assert said == "group is a mesh of dimensions ('dp', 'cp'); wanted one of them: mesh[name]"
+
+
+def test_without_processes_there_is_no_group():
+    with pytest.raises(TypeError, match=r"^group is None, and no processes have been joined; wanted"):
+        Link()
+    with pytest.raises(TypeError, match=r"^group is a str; wanted a ProcessGroup or a DeviceMesh"):
+        Link.of("gloo")
+
+
+SHARDS = {
+    "has the tokens of 1 ranks; wanted those of 2": [[range(4)]],
+    "wanted every position from 0 on in one range of one rank": [[range(2)], [range(3, 5)]],
+    "wanted a sequence of ranges for every rank": [3, 4],
+}
+
+
+@pytest.mark.parametrize("said", SHARDS)
+def test_shards_are_every_position_once(said):
+    with pytest.raises((TypeError, ValueError), match=rf"^shards .*{said}"):
+        cuts.checked("shards", SHARDS[said], 2)
+
+
+@pytest.mark.parametrize("p", [1, 2, 3, 5])
+@pytest.mark.parametrize("n", [0, 1, 4, 17])
+def test_shards_are_those_of_the_formulas(n, p):
+    """And the pairs that a causal rule shows in them are what their work is said to be."""
+    for layout, work in ("contiguous", contiguous_work), ("zigzag", zigzag_work):
+        shards = cases.LAYOUTS[layout](n, p)
+        assert sorted(i for shard in shards for span in shard for i in span) == list(range(n))
+        assert cuts.checked("shards", shards, p) == tuple(tuple(s for s in shard if s) for shard in shards)
+        for rank, shard in enumerate(shards):
+            assert sum(i + 1 for span in shard for i in span) == work(n, p, rank)
+    starts = [span.start for (span,) in cuts.contiguous(n, p)]
+    assert starts == [shard_start(n, p, rank) for rank in range(p)]
 
 
 # PyTorch's own, today -----------------------------------------------------------------------------------

@@ -50,7 +50,7 @@ def head_parallel(
     Differentiable in X, whose gradient is the sum over the ranks, in the matrices and the bias.
     Raises TypeError or ValueError, naming the argument that does not fit, on the rank that has it, and
     RankFailed on the others; ValueError where two ranks differ; RankFailed where a rank does not answer.
-    Source: Shoeybi et al. 2019, section 3.
+    Source: Shoeybi et al. 2019
     """
     link = Link.of(group)
     call = link.call()

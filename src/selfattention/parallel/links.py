@@ -131,6 +131,7 @@ class Moving:
         self.ways = [(dist.isend, peer, tensor) for peer, tensor in out.items()]
         self.ways += [(dist.irecv, peer, tensor) for peer, tensor in into.items() if tensor.numel()]
         self.peers = [peer for _, peer, _ in self.ways]
+        self.on_processor = all(tensor.device.type == "cpu" for _, _, tensor in self.ways)
         self.works: list[dist.Work] = []
         self.versions = {peer: _version(tensor) for peer, tensor in out.items()}
         self.bytes = sum(map(_bytes, (*out.values(), *into.values())))
@@ -141,7 +142,7 @@ class Moving:
             dist.P2POp(way, tensor.view(-1), group=self.link.group, group_peer=peer, tag=tag)
             for way, peer, tensor in self.ways
         ]
-        together = [operations] if self.link.device != "cpu" and operations else [[one] for one in operations]
+        together = [[one] for one in operations] if self.on_processor else [operations]
         for batch, peer in zip(together, self.peers, strict=False):
             with self.link.blaming(self.step, peer):
                 self.works += dist.batch_isend_irecv(batch)
@@ -149,7 +150,7 @@ class Moving:
     def wait(self) -> dict[int, Tensor]:
         """The tensors that have come. Raises RankFailed, or RuntimeError where one was changed meanwhile."""
         began = time.monotonic()
-        if self.link.device == "cpu":
+        if self.on_processor:
             self._wait_and_look_around()
         else:  # a stream waits, not the processor, and it must be the caller's
             for peer, work in zip(self.peers, self.works, strict=True):
