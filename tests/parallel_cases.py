@@ -1,5 +1,6 @@
 """What the workers of `parallel_workers` run: one rank's part of a case, given to it whole."""
 
+import gc
 import time
 from datetime import timedelta
 
@@ -7,6 +8,7 @@ import torch
 import torch.distributed as dist
 from torch.distributed.device_mesh import DeviceMesh
 
+from selfattention.parallel import all_to_all as all_to_all_module
 from selfattention.parallel import ring as ring_module
 from selfattention.parallel import shards as cuts
 from selfattention.parallel.all_to_all import all_to_all
@@ -239,6 +241,34 @@ def order_of_events(link):
     finally:
         ring_module._State.merge = tiled
     return link.events
+
+
+def alive():
+    """The storages of all tensors that this process holds: address -> bytes."""
+    gc.collect()
+    held = [thing.untyped_storage() for thing in gc.get_objects() if type(thing) is torch.Tensor]
+    return {storage.data_ptr(): storage.nbytes() for storage in held}
+
+
+def words_held(link, way, case):
+    """How many numbers a rank holds, its rows included: in the second step of a ring, or at the end."""
+    shards, mine = rows(link, "contiguous", case.n)
+    before, peaks = alive(), []
+    Q, K, V = (torch.tensor(x[:, :, mine]) for x in case.inputs()[:3])
+    place, name = (ring_module._Tile, "of") if way == "ring" else (all_to_all_module._Swap, "to_tokens")
+    usual = getattr(place, name)
+
+    def looked_at(*arguments):
+        answer = usual(*arguments)
+        peaks.append(sum(size for address, size in alive().items() if address not in before) // 8)
+        return answer
+
+    setattr(place, name, looked_at)
+    try:
+        WAYS[way](Q, K, V, group=link, shards=shards)
+    finally:
+        setattr(place, name, usual)
+    return peaks
 
 
 class Slow(Link):

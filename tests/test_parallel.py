@@ -13,9 +13,11 @@ from selfattention.formulas import (
     all_reduce_bytes,
     all_to_all_backward_bytes,
     all_to_all_bytes,
+    all_to_all_words,
     contiguous_work,
     ring_backward_bytes,
     ring_bytes,
+    ring_words,
     shard_start,
     zigzag_work,
 )
@@ -330,6 +332,21 @@ def test_no_more_than_two_shards_travel_at_a_time(workers):
         shard = 4 * case.g * (case.d_k + case.d_v) * 4
         assert forward["most_in_flight"] == 2 * shard
         assert whole["most_in_flight"] == 4 * shard  # and their gradients
+
+
+def test_a_rank_of_a_ring_holds_the_words_of_the_formula(workers):
+    """Counted in the process: in the first steps three shards, in the last no fourth one comes."""
+    case = Case(b=1, h=6, g=2, n=20, m=20)
+    for held in workers.run(4, cases.words_held, "ring", case):
+        words = ring_words(5, 5, case.h, case.g, case.d_k, case.d_v)
+        shard = 5 * case.g * (case.d_k + case.d_v)
+        assert held == [words, words, words, words - shard]
+
+
+def test_a_rank_of_all_to_all_holds_the_words_of_the_formula(workers):
+    case = Case(b=1, h=8, g=4, n=20, m=20)
+    for held in workers.run(4, cases.words_held, "all_to_all", case):
+        assert held == [all_to_all_words(20, 5, 8, 2, 4, 1, case.d_k, case.d_v)]
 
 
 @pytest.mark.parametrize(("p", "layout", "dtype"), BYTES)

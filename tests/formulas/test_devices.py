@@ -142,7 +142,7 @@ def test_head_parallel_words_by_hand():
 
 def test_ring_words_by_hand():
     """Two queries of one head, and three shards of two keys."""
-    assert ring_words(2, 2, 1, 1, 1, 1) == 2 * 3 + 3 * 2 * 2
+    assert ring_words(2, 2, 1, 1, 1, 1) == 2 * 4 + 3 * 2 * 2
 
 
 def test_all_to_all_words_by_hand():

@@ -166,15 +166,15 @@ def head_parallel_words(n: int, d_model: int, h_own: int, g_own: int, d_k: int, 
 
 @scalars(n_own=whole(0), m_own=whole(0), h=whole(1), g=whole(1), d_k=whole(1), d_v=whole(0))
 def ring_words(n_own: int, m_own: int, h: int, g: int, d_k: int, d_v: int) -> int:
-    """Eq. ring-words:  n_r h (d_k + d_v + 1) + 3 m_r g (d_k + d_v).
+    """Eq. ring-words:  n_r h (d_k + d_v + 2) + 3 m_r g (d_k + d_v).
 
-    What a rank holds of its n_r queries, Q, O and L of all heads, and three shards of keys and values: its
+    What a rank holds of its n_r queries, Q, Õ, c and Z of all heads, and three shards of keys and values: its
     own, the one that it computes with and sends on, and the one that arrives meanwhile. Here all shards are
     as long as its own, m_r. Returns a count of numbers, beside a tile of scores.
     Raises ValueError, naming the argument that is no count.
     Source: Liu et al. 2023
     """
-    return n_own * h * (d_k + d_v + 1) + 3 * m_own * g * (d_k + d_v)
+    return n_own * h * (d_k + d_v + 2) + 3 * m_own * g * (d_k + d_v)
 
 
 @scalars(

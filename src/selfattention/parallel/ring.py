@@ -81,10 +81,9 @@ class _Ring(torch.autograd.Function):
         for step, keys in _travelling(link, call, share, K, V, "ring"):
             with link.telling(f"step {step} of ring"):
                 for tile in _tiles(share, keys.rank):
-                    q, k, v, options = tile.of(Q, keys.K, keys.V, bias, share.scale)
-                    O, L = share.module.attention(q, k, v, **options)
-                    state.merge(tile.rows, O, L)
-                    kept.append(L)
+                    kept.append(state.seen(tile, *tile.of(Q, keys.K, keys.V, bias, share.scale)))
+                    if not any(ctx.needs_input_grad):
+                        kept.clear()
         O, L = state.finished(Q.dtype)
         if not (ctx.needs_input_grad[3] or large(L).any()):
             kept = []  # L alone tells the weights
@@ -136,6 +135,7 @@ def _travelling(link, call, share, K, V, name):
         yield step, keys
         if not last:
             keys = _Keys(coming, moving.wait()[behind], share, K, V)
+            del moving  # and with it what has been sent, before the next one needs its place
 
 
 class _Homeward:
@@ -218,9 +218,16 @@ class _State:
     """c, Z and Õ of every query so far: the L and O of a tile are a state as well, (L, 1, O)."""
 
     def __init__(self, Q, V, share):
+        self.attention = share.module.attention
         self.c = Q.new_full(Q.shape[:-1], -torch.inf, dtype=share.sums)
         self.Z = torch.zeros_like(self.c)
         self.O = Q.new_zeros((*Q.shape[:-1], V.shape[-1]), dtype=share.sums)
+
+    def seen(self, tile, q, k, v, options):
+        """What the tile's queries know once they have seen its keys; its L."""
+        O, L = self.attention(q, k, v, **options)
+        self.merge(tile.rows, O, L)
+        return L
 
     def merge(self, rows, O, L):
         earlier = self.c[..., rows]
