@@ -335,6 +335,15 @@ def without_one(link, absent):
         ring(Q, K, V, group=link, shards=cuts.contiguous(link.size, link.size))
 
 
+def second_derivative(link, way):
+    """The messages of a way back know nothing of a way back of their own."""
+    shards, mine = rows(link, "contiguous", 4)
+    Q = torch.ones(2, len(mine), 3, requires_grad=True)
+    O, _ = WAYS[way](Q, Q, Q, group=link, shards=shards)
+    (dQ,) = torch.autograd.grad((O * O).sum(), Q, create_graph=True)
+    dQ.sum().backward()
+
+
 def meshes(link):
     """The same call by a mesh of one dimension, by its group and by a link; and a mesh of two."""
     n = 8

@@ -488,6 +488,12 @@ def test_an_array_is_no_rule_and_more_ranks_than_groups_are_refused(workers):
         assert "K has 2 heads for 3 ranks; wanted a head for every rank" in said
 
 
+@pytest.mark.parametrize("way", cases.WAYS)
+def test_a_second_derivative_is_refused(workers, way):
+    for kind, said in workers.errors(2, cases.second_derivative, way):
+        assert (kind, said[:32]) == ("RuntimeError", "trying to differentiate twice a ")
+
+
 def test_a_mesh_is_a_group(workers):
     for one, *others in workers.run(2, cases.meshes):
         for other in others:

@@ -94,6 +94,10 @@ def test_a_rank_that_fails_tells_the_others_why(workers):
     for said in answers:
         told = "rank 2 failed in step 0 of ring: MemoryError: no room for a tile; rank"
         assert said.startswith(f"{FAILED}: {told}")
+    for kind, said in workers.errors(4, cases.differing, "ring", {}):
+        assert kind == FAILED
+        assert said.startswith("rank 2 failed in step 0 of ring: MemoryError: no room for a tile; ")
+        assert said.endswith("the group is of no use since")
 
 
 def test_a_slow_rank_makes_it_slow_and_nothing_else(workers):

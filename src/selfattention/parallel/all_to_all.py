@@ -13,6 +13,7 @@ with needed():
     import torch
     import torch.distributed as dist
     from torch import Tensor
+    from torch.autograd.function import once_differentiable
     from torch.distributed.device_mesh import DeviceMesh
 
 from selfattention.masks import Rule
@@ -153,6 +154,7 @@ class _ToHeads(torch.autograd.Function):
         return swap.to_heads(name, plans, arrays)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients):
         swap, name, plans = ctx.rest
         return None, None, None, *swap.to_tokens(name, plans, gradients)
@@ -165,6 +167,7 @@ class _ToTokens(torch.autograd.Function):
         return swap.to_tokens(name, plans, arrays)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients):
         swap, name, plans = ctx.rest
         return None, None, None, *swap.to_heads(name, plans, gradients)

@@ -39,6 +39,7 @@ class Link:
 
     `sent` and `received` count bytes of numbers, `agreed` those of the questions before a call; `in_flight`
     bytes of messages that are on their way, and `most_in_flight` their maximum; `waited` seconds.
+    A rank that waits long looks into the group's store: whoever keeps that leaves last, as in `joined`.
     """
 
     def __init__(self, group: "dist.ProcessGroup | DeviceMesh | None" = None):

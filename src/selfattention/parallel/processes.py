@@ -48,6 +48,7 @@ def joined(*, patience: float = 60.0) -> Iterator[Link]:
     )
     try:
         yield Link()
+        dist.barrier()  # who keeps the store must not leave while another may look into it
     finally:
         dist.destroy_process_group()
 
@@ -78,6 +79,18 @@ def _check_sizes(store, rank, size, patience):
             time.sleep(0.02)
         said = int(store.get(f"{start}/{other}"))
         if said != size:
+            _let_the_others_see(store, start, rank, max(size, said))
             raise ValueError(
                 f"WORLD_SIZE is {size} on rank {rank} and {said} on rank {other}; wanted the same everywhere"
             )
+
+
+def _let_the_others_see(store, start, rank, ranks):
+    """A rank that keeps the store and ends would take away what the others have still to read."""
+    store.set(f"{start}/{rank}/has seen", "")
+    until = time.monotonic() + 5
+    while time.monotonic() < until:
+        came = [other for other in range(ranks) if store.check([f"{start}/{other}"])]
+        if rank != 0 or (len(came) > 1 and all(store.check([f"{start}/{other}/has seen"]) for other in came)):
+            return
+        time.sleep(0.02)

@@ -18,6 +18,7 @@ with needed():
     import torch
     import torch.distributed as dist
     from torch import Tensor
+    from torch.autograd.function import once_differentiable
     from torch.distributed.device_mesh import DeviceMesh
 
 from selfattention.implementations.contract import LARGE
@@ -93,6 +94,7 @@ class _Ring(torch.autograd.Function):
         return O, L
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, dO, dL):
         Q, K, V, bias, *states = ctx.saved_tensors
         share, link, call = ctx.rest

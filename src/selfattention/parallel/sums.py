@@ -11,6 +11,7 @@ from selfattention.extras import needed
 with needed():
     import torch
     from torch import Tensor
+    from torch.autograd.function import once_differentiable
 
 from selfattention.parallel.links import Link
 
@@ -44,6 +45,7 @@ class Summed(torch.autograd.Function):
         return all_reduced(link, call, f"the sum of {name}", array)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> Any:
         return gradient, None, None, None
 
@@ -57,5 +59,6 @@ class Shared(torch.autograd.Function):
         return array.view_as(array)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> Any:
         return all_reduced(*ctx.rest, gradient), None, None, None
