@@ -203,7 +203,7 @@ def differing(link, way, change):
 
 def differing_block(link, change):
     X, W = torch.ones(change["n"], 6), torch.ones(6, 3)
-    head_parallel(X, W, W, W, W.T, 1, 1, group=link)
+    head_parallel(X, W, W, W, W.T, 1, 1, group=link, **{name: change[name] for name in change if name != "n"})
 
 
 class Recorded(Link):

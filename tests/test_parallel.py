@@ -1,5 +1,7 @@
 """One attention over two, three and four processes: the formula's numbers and bytes, no silent mistake."""
 
+import re
+
 import numpy as np
 import oracle
 import parallel_cases as cases
@@ -459,6 +461,18 @@ def test_a_rank_that_means_something_else_is_found_before_the_first_tile(workers
         assert said.startswith(what)
         assert " on rank 2 and " in said
         assert said.endswith("; wanted the same on every rank")
+
+
+def test_a_block_whose_ranks_differ_is_found_as_well(workers):
+    for what, change in {"mask": masks.causal, "scale": 2.0}.items():
+        for kind, said in workers.errors(2, cases.differing_block, each=[{"n": 4}, {"n": 4, what: change}]):
+            assert kind == "ValueError"
+            assert re.fullmatch(
+                rf"{what} is .+ on rank 1 and .+ on rank 0; wanted the same on every rank", said
+            )
+    (_, mine), (_, theirs) = workers.errors(2, cases.differing_block, each=[{"n": 4, "scale": "x"}, {"n": 4}])
+    assert mine == "scale is 'x'; wanted a finite number"
+    assert theirs == f"rank 0 does not take part in head_parallel: ValueError: {mine}"
 
 
 def test_masks_that_look_alike_are_told_apart(workers):

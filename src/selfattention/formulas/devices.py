@@ -30,7 +30,7 @@ def all_reduce_bytes(words: int, p: int, word_bytes: int) -> int:
     n d_model, and once for dX on the way back. Returns bytes, fewer than 2 N · word_bytes however many
     ranks there are, but for the rounding.
     Raises ValueError, naming the argument that is no count.
-    Source: Patarasuk & Yuan 2009; for heads, Shoeybi et al. 2019
+    Source: Patarasuk & Yuan 2009; for heads, Shoeybi et al. 2019.
     """
     return 2 * (p - 1) * -(-words // p) * word_bytes
 
@@ -43,7 +43,7 @@ def ring_bytes(m: int, m_next: int, g: int, d_k: int, d_v: int, word_bytes: int)
     rank behind it, which has that one already. m keys in all, of which that rank holds m_next; g groups of
     heads, and for a batch m and m_next count the keys of all its members. Returns bytes.
     Raises ValueError where m_next is more than m, or an argument is no count.
-    Source: Liu et al. 2023
+    Source: Liu et al. 2023.
     """
     _check_part("m_next", m_next, m)
     return (m - m_next) * g * (d_k + d_v) * word_bytes
@@ -68,7 +68,7 @@ def ring_backward_bytes(
     up to the rank that owns them: a rank sends on all of these but its own, which end here. Twice the
     forward pass, where shards and numbers are equal. Returns bytes.
     Raises ValueError where m_next or m_own is more than m, or an argument is no count.
-    Source: Liu et al. 2023
+    Source: Liu et al. 2023.
     """
     _check_part("m_own", m_own, m)
     gradients = (m - m_own) * g * (d_k + d_v) * sum_bytes
@@ -106,7 +106,7 @@ def all_to_all_bytes(
     `word_bytes`, B_L = `sum_bytes` the size of a number of L. On the way back it sends as many: Q, K and V
     change places with O and L, `all_to_all_backward_bytes`. Returns bytes.
     Raises ValueError where a part is more than the whole, or an argument is no count.
-    Source: Jacobs et al. 2023
+    Source: Jacobs et al. 2023.
     """
     for name, part, most in ("n_own", n_own, n), ("h_own", h_own, h), ("g_own", g_own, g):
         _check_part(name, part, most)
@@ -143,7 +143,7 @@ def all_to_all_backward_bytes(
 
     dO and dL of a rank's tokens go to the ranks that have the heads, and dQ, dK and dV of its heads to those
     that have the tokens. Letters and errors are those of `all_to_all_bytes`. Returns bytes.
-    Source: Jacobs et al. 2023
+    Source: Jacobs et al. 2023.
     """
     for name, part, most in ("n_own", n_own, n), ("h_own", h_own, h), ("g_own", g_own, g):
         _check_part(name, part, most)
@@ -159,7 +159,7 @@ def head_parallel_words(n: int, d_model: int, h_own: int, g_own: int, d_k: int, 
     What a rank with h_r heads and g_r groups holds of n tokens: X and Y as a whole, Q, O and L of its heads,
     K and V of its groups. More ranks do not make X and Y smaller. Returns a count of numbers; a tile of
     scores and the matrices come on top. Raises ValueError, naming the argument that is no count.
-    Source: Shoeybi et al. 2019
+    Source: Shoeybi et al. 2019.
     """
     return n * (2 * d_model + h_own * (d_k + d_v + 1) + g_own * (d_k + d_v))
 
@@ -172,7 +172,7 @@ def ring_words(n_own: int, m_own: int, h: int, g: int, d_k: int, d_v: int) -> in
     own, the one that it computes with and sends on, and the one that arrives meanwhile. Here all shards are
     as long as its own, m_r. Returns a count of numbers, beside a tile of scores.
     Raises ValueError, naming the argument that is no count.
-    Source: Liu et al. 2023
+    Source: Liu et al. 2023.
     """
     return n_own * h * (d_k + d_v + 2) + 3 * m_own * g * (d_k + d_v)
 
@@ -193,7 +193,7 @@ def all_to_all_words(n: int, n_own: int, h: int, h_own: int, g: int, g_own: int,
     What a rank holds: Q, O and L, K and V of its own tokens, and once more, of all tokens, for the heads and
     groups that it computes. Returns a count of numbers, beside a tile of scores.
     Raises ValueError, naming the argument that is no count.
-    Source: Jacobs et al. 2023
+    Source: Jacobs et al. 2023.
     """
     return (n_own * h + n * h_own) * (d_k + d_v + 1) + (n_own * g + n * g_own) * (d_k + d_v)
 
@@ -218,7 +218,7 @@ def contiguous_work(n: int, p: int, rank: int) -> int:
     The pairs of rank r under a causal mask, if every rank has the tokens from s_r on: the last has
     nearly (2p − 1) / p² of all, where 1 / p would be its share (Claim contiguous-last-rank).
     Returns a count of pairs. Raises ValueError where rank is not below p, or an argument is no count.
-    Source: Brandon et al. 2023
+    Source: Brandon et al. 2023.
     """
     _check_rank(rank, p)
     return causal_work(shard_start(n, p, rank), shard_start(n, p, rank + 1))
@@ -231,7 +231,7 @@ def zigzag_work(n: int, p: int, rank: int) -> int:
     The pairs of rank r under a causal mask, if it has block r from the front and block r from the back. No
     two ranks differ by more than n pairs, what one query sees at most (Claim zigzag-balanced).
     Returns a count of pairs. Raises ValueError where rank is not below p, or an argument is no count.
-    Source: Llama team 2024
+    Source: Llama team 2024.
     """
     _check_rank(rank, p)
     return contiguous_work(n, 2 * p, rank) + contiguous_work(n, 2 * p, 2 * p - 1 - rank)

@@ -42,7 +42,7 @@ def all_to_all(
     Arguments, answers and errors are those of `ring.ring`. Rank r computes the groups of heads that
     `shards.contiguous(g, p)` gives it, so there may be no more ranks than groups: ValueError, naming K.
     A bias changes places as well, which adds its own bytes.
-    Source: Jacobs et al. 2023
+    Source: Jacobs et al. 2023.
     """
     link = Link.of(group)
     call = link.call()

@@ -13,7 +13,7 @@ from selfattention.masks import Rule
 from selfattention.parallel.agreement import agreed
 from selfattention.parallel.arguments import check_matrices, gradients_of
 from selfattention.parallel.links import Link
-from selfattention.parallel.sums import Shared
+from selfattention.parallel.sums import shared
 
 
 def by_tokens(
@@ -41,7 +41,7 @@ def by_tokens(
     link = Link.of(group)
     matrices = {"W_Q": W_Q, "W_K": W_K, "W_V": W_V, "W_O": W_O}
     agreed(link, link.call(), "by_tokens", lambda: _Block(X, matrices, h, g))
-    W_Q, W_K, W_V, W_O = (Shared.apply(W, link, link.call(), name) for name, W in matrices.items())
+    W_Q, W_K, W_V, W_O = (shared(W, link, link.call(), name) for name, W in matrices.items())
     Q, K, V = (
         (X @ W).unflatten(-1, (heads, W.shape[1] // heads)).transpose(-3, -2)
         for W, heads in ((W_Q, h), (W_K, g), (W_V, g))

@@ -21,7 +21,7 @@ from selfattention.parallel.agreement import agreed, of_rule
 from selfattention.parallel.arguments import check_matrices, gradients_of, loaded, rule_of
 from selfattention.parallel.links import Link
 from selfattention.parallel.shards import Placed, contiguous
-from selfattention.parallel.sums import Shared, Summed
+from selfattention.parallel.sums import shared, summed
 
 
 def head_parallel(
@@ -50,7 +50,7 @@ def head_parallel(
     Differentiable in X, whose gradient is the sum over the ranks, in the matrices and the bias.
     Raises TypeError or ValueError, naming the argument that does not fit, on the rank that has it, and
     RankFailed on the others; ValueError where two ranks differ; RankFailed where a rank does not answer.
-    Source: Shoeybi et al. 2019
+    Source: Shoeybi et al. 2019.
     """
     link = Link.of(group)
     call = link.call()
@@ -64,10 +64,10 @@ def head_parallel(
     own.take_rule(sum(counts))
     before = sum(counts[: link.rank])
     with in_its_own_dtype(own.X):
-        X = Shared.apply(own.X, link, call, "X")
+        X = shared(own.X, link, call, "X")
         with link.telling("the attention of head_parallel"):
             Y = own.summed_over_its_heads(X, range(before, before + own.h))
-        return Summed.apply(Y, link, call, "Y")
+        return summed(Y, link, call, "Y")
 
 
 def heads_of(
@@ -101,6 +101,8 @@ class _Heads:
         self.matrices = {"W_Q": W_Q, "W_K": W_K, "W_V": W_V, "W_O": W_O}
         check_matrices(X, W_Q, W_K, W_V, W_O, h, g)
         self.module = loaded(implementation)
+        nothing = X.new_zeros(1, 0, 1)
+        Form(nothing, nothing, nothing, None, None, scale, accumulator)  # refuses a bad scale
         self.mask, self.scale = mask, scale
 
     def take_rule(self, h):

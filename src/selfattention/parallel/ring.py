@@ -56,7 +56,7 @@ def ring(
     its keys come from all of them.
     Raises TypeError or ValueError, naming the argument that does not fit, on the rank that has it, and
     RankFailed on the others; ValueError where two ranks differ; RankFailed where a rank does not answer.
-    Source: Liu et al. 2023
+    Source: Liu et al. 2023.
     """
     link = Link.of(group)
     call = link.call()

@@ -37,28 +37,34 @@ def _passed_on(link, call, step, piece):
     return link.start(step, call, {ahead: piece}, {behind: piece.shape}, piece).wait()[behind]
 
 
-class Summed(torch.autograd.Function):
-    """Y = Σ over the ranks; on the way back every rank's part has the gradient of the sum."""
+def summed(array: Tensor, link: Link, call: int, name: str) -> Tensor:
+    """Σ over the ranks; on the way back every rank's part has the gradient of the sum."""
+    return _Summed.apply(array, link, call, name)
 
+
+def shared(array: Tensor, link: Link, call: int, name: str) -> Tensor:
+    """What all ranks have alike, as it is; on the way back the sum of what each has made of it."""
+    return _Shared.apply(array, link, call, name)
+
+
+class _Summed(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, array: Tensor, link: Link, call: int, name: str) -> Tensor:
+    def forward(ctx: Any, array, link, call, name):
         return all_reduced(link, call, f"the sum of {name}", array)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> Any:
+    def backward(ctx: Any, gradient):
         return gradient, None, None, None
 
 
-class Shared(torch.autograd.Function):
-    """What all ranks have alike, as it is; on the way back the sum of what each has made of it."""
-
+class _Shared(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, array: Tensor, link: Link, call: int, name: str) -> Tensor:
+    def forward(ctx: Any, array, link, call, name):
         ctx.rest = link, call, f"the gradient of {name}"
         return array.view_as(array)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> Any:
+    def backward(ctx: Any, gradient):
         return all_reduced(*ctx.rest, gradient), None, None, None
