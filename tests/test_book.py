@@ -136,7 +136,8 @@ def test_every_door_of_the_package_has_a_page_and_a_line_in_the_index(pages):
     doors = {path.stem for path in src.glob("*.py")} - inner
     doors |= {f"formulas/{chapter.word}" for chapter in linked_chapters()}
     doors |= {f"implementations/{implementation.name}" for implementation in IMPLEMENTATIONS.values()}
-    doors |= {f"trained/{path.stem}" for path in (src / "trained").glob("[!_]*.py")}
+    for room in ("parallel", "trained"):
+        doors |= {f"{room}/{path.stem}" for path in (src / room).glob("[!_]*.py")}
     assert doors <= shown.keys()
     index = pages[SITE / "book/api.html"]
     lines = {tag["href"]: tag.parent.get_text() for tag in index.select("article li a[href^=api]")}

@@ -60,6 +60,13 @@ ALLOWED = {
     "display.py": {"IPython"},
     "modules.py": {"numpy", "torch", "selfattention.masks"},
     "vision_modules.py": {"numpy", "torch", "selfattention.masks", "selfattention.modules"},
+    "parallel": {
+        "numpy",
+        "torch",
+        "selfattention.implementations",
+        "selfattention.masks",
+        "selfattention.parallel",
+    },
     "kernels.py": {"numpy", "torch", "selfattention.formulas", "selfattention.implementations.triton_here"},
     "trained": {
         "numpy",

@@ -26,7 +26,7 @@ WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
 # What a module's file or folder must be called to be allowed a library that the wheel does not bring.
 HEAVY = re.compile(
     r"selfattention\.((vision_)?modules|kernels|display|figures|implementations\.(torch|numba|register|triton)_"
-    r"|trained\.(digit|deletion|cells|cell_runs|message|paired))"
+    r"|trained\.(digit|deletion|cells|cell_runs|message|paired)|parallel\.(?!shards$))"
 )
 ADVICE = re.compile(r"(\w+) is not installed: pip install 'selfattention\[(\w+)\]'")
 
@@ -190,6 +190,8 @@ DOORS += ["families", "vision_modules", "trained.digits", "trained.digit_runs", 
 DOORS += ["trained.cell_picture", "trained.cells", "trained.cell_runs", "trained.paired", "trained.rows"]
 DOORS += ["trained.message", "trained.message_runs"]
 DOORS += ["mutants.kill_matrix", "trained.reactions", "trained.rxnmapper", "trained.smiles"]
+DOORS += [f"parallel.{name}" for name in ("all_to_all", "blocks", "dtensor_heads", "head_parallel", "ring")]
+DOORS += ["parallel.agreement", "parallel.links", "parallel.processes", "parallel.shards", "parallel.sums"]
 OPERATORS = {"__call__", "__and__", "__or__", "__invert__"}
 
 

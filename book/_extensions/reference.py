@@ -28,9 +28,9 @@ class ModuleList(SphinxDirective):
 
 
 def _place(page):
-    """Where a page stands: the number of a formula's chapter, and its name."""
-    words = [chapter.word for chapter in chapters()] if page.parent.name == "formulas" else [page.stem]
-    return words.index(page.stem), page.stem
+    """Where a page stands: a formula's in the order of the chapters, before any that has no chapter yet."""
+    words = [chapter.word for chapter in chapters()] if page.parent.name == "formulas" else []
+    return words.index(page.stem) if page.stem in words else len(words), page.stem
 
 
 def _line(page):

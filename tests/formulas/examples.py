@@ -125,16 +125,25 @@ EXAMPLES = [
 # Functions of whole numbers, of positions, or of a function: one call each.
 TABLE = {"killed": np.array([[True, False], [False, False]])}
 WIDTHS = {"n": 2, "m": 3, "d_k": 5, "d_v": 7}
+SHARE = {"n": 7, "p": 3, "rank": 0}
+HEADS_SHARED = {"n": 7, "n_own": 0, "h": 6, "h_own": 1, "g": 2, "g_own": 1, "d_k": 5, "d_v": 11}
+SIZES = {"word_bytes": 4, "sum_bytes": 8}
 VIT = {"channels": 3, "depth": 2, "d_model": 6, "d_ff": 5, "classes": 7}
 CALLS = {
     "alibi": {"i": np.array([2]), "j": np.arange(3), "h": 2},
     "alibi_slopes": {"h": 2},
+    "all_reduce_bytes": {"words": 7, "p": 3, "word_bytes": 4},
+    "all_to_all_backward_bytes": HEADS_SHARED | SIZES,
+    "all_to_all_bytes": HEADS_SHARED | SIZES,
+    "all_to_all_words": HEADS_SHARED,
     "arithmetic_intensity": {"flops": 60, "words": 31, "word_bytes": 4},
     "attention_flops": WIDTHS,
     "cache_bytes": {"tokens": 3, "layers": 5, "g": 2, "d": 7, "word_bytes": 4},
+    "causal_work": {"start": 0, "stop": 5},
     "central_difference": {"f": np.sum, "X": np.ones(2), "step": 0.5},
     "cbam_parameters": {"C": 12, "r": 1, "k": 3},
     "compulsory_traffic": WIDTHS,
+    "contiguous_work": SHARE,
     "decode_intensity": {"m": 3, "layers": 5, "h": 6, "g": 2, "d": 7, "word_bytes": 4}
     | {"weights": 11, "b": 13, "n": 17},
     "direct_traffic": WIDTHS,
@@ -142,35 +151,50 @@ CALLS = {
     "eca_nearest_odd": {"C": 64},
     "frequencies": {"d": 4, "base": 100.0},
     "greedy_suite": TABLE,
+    "head_parallel_words": {"n": 7, "d_model": 13, "h_own": 3, "g_own": 1, "d_k": 5, "d_v": 11},
     "latent_cache_bytes": {"tokens": 3, "layers": 5, "d_latent": 7, "d_rope": 2, "word_bytes": 4},
+    "most_ranks": {"n": 7, "h": 6, "g": 1},
     "multi_head_parameters": {"d_model": 6, "h": 1, "d_k": 2, "d_v": 3, "bias": True},
     "mutation_score": TABLE,
     "quantised": {"X": np.array([[1.0, -3.0]]), "bits": 4},
     "relative_position_index": {"M": 2},
+    "ring_backward_bytes": {"m": 7, "m_next": 0, "m_own": 0, "g": 2, "d_k": 5, "d_v": 11} | SIZES,
+    "ring_bytes": {"m": 7, "m_next": 0, "g": 2, "d_k": 5, "d_v": 11, "word_bytes": 4},
+    "ring_words": {"n_own": 2, "m_own": 3, "h": 6, "g": 2, "d_k": 5, "d_v": 11},
     "roofline": {"intensity": 2.0, "flops_per_second": 10.0, "bytes_per_second": 3.0},
     "rotation": {"k": 3, "d": 4, "base": 100.0},
     "rows_that_fit": {"M": 100, "d_k": 2, "d_v": 3, "w": 1},
     "score_variance": {"d_k": 3, "query_variance": 2.0, "key_variance": 5.0},
+    "shard_start": SHARE,
     "sinusoids": {"n": 3, "d_model": 4, "base": 100.0},
     "squeeze_excitation_parameters": {"C": 12, "r": 1, "bias": True},
     "swin_parameters": {"d": 6, "M": 2, "p": 2, "channels": 3, "classes": 5},
     "tiled_traffic": {**WIDTHS, "r": 2},
     "transformer_parameters": {"vocabulary": 3, "N": 2, "d_model": 6, "d_ff": 5, "h": 1, "d_k": 2},
     "vit_parameters": VIT | {"image": 12, "p": 1},
+    "zigzag_work": SHARE,
 }
 NOT_OF_FLOATS = set(CALLS)
 
 # The smallest legal value of every whole number that a formula takes.
+SHARE_SMALLEST = {"n": 0, "p": 1, "rank": 0}
+HEADS_SMALLEST = {"n": 0, "n_own": 0, "h": 1, "h_own": 0, "g": 1, "g_own": 0, "d_k": 1, "d_v": 0}
 TOKENS_AND_WIDTHS = {"n": 0, "m": 0, "d_k": 1, "d_v": 0}
 SMALLEST = {
     "alibi": {"h": 1},
     "alibi_slopes": {"h": 1},
+    "all_reduce_bytes": {"words": 0, "p": 1, "word_bytes": 1},
+    "all_to_all_backward_bytes": HEADS_SMALLEST | {"word_bytes": 1, "sum_bytes": 1},
+    "all_to_all_bytes": HEADS_SMALLEST | {"word_bytes": 1, "sum_bytes": 1},
+    "all_to_all_words": HEADS_SMALLEST,
     "arithmetic_intensity": {"word_bytes": 1},
     "attend_by_head": {"h": 1},
     "attention_flops": TOKENS_AND_WIDTHS,
     "cache_bytes": {"tokens": 0, "layers": 0, "g": 1, "d": 1, "word_bytes": 1},
     "cbam_parameters": {"C": 1, "r": 1, "k": 1},
+    "causal_work": {"start": 0, "stop": 0},
     "compulsory_traffic": TOKENS_AND_WIDTHS,
+    "contiguous_work": SHARE_SMALLEST,
     "decode_intensity": {"m": 0, "layers": 0, "h": 1, "g": 1, "d": 1, "word_bytes": 1}
     | {"weights": 0, "b": 1, "n": 1},
     "direct_traffic": TOKENS_AND_WIDTHS,
@@ -181,15 +205,22 @@ SMALLEST = {
     "frequencies": {"d": 2},
     "group_sum": {"g": 1},
     "head_for_weights": {"d_k": 1},
+    "head_parallel_words": {"n": 0, "d_model": 1, "h_own": 0, "g_own": 0, "d_k": 1, "d_v": 0},
     "latent_cache_bytes": {"tokens": 0, "layers": 0, "d_latent": 1, "d_rope": 0, "word_bytes": 1},
+    "most_ranks": {"n": 0, "h": 1, "g": 1},
     "multi_head_attention": {"h": 1},
     "multi_head_parameters": {"d_model": 1, "h": 1, "d_k": 1, "d_v": 1},
     "quantised": {"bits": 2},
     "patches": {"p": 1},
     "relative_position_index": {"M": 1},
+    "ring_backward_bytes": {"m": 0, "m_next": 0, "m_own": 0, "g": 1, "d_k": 1, "d_v": 0}
+    | {"word_bytes": 1, "sum_bytes": 1},
+    "ring_bytes": {"m": 0, "m_next": 0, "g": 1, "d_k": 1, "d_v": 0, "word_bytes": 1},
+    "ring_words": {"n_own": 0, "m_own": 0, "h": 1, "g": 1, "d_k": 1, "d_v": 0},
     "rotation": {"k": -(2**53), "d": 2},
     "rows_that_fit": {"M": 13, "d_k": 1, "d_v": 0, "w": 1},
     "score_variance": {"d_k": 1},
+    "shard_start": SHARE_SMALLEST,
     "sinusoids": {"n": 0, "d_model": 2},
     "split_heads": {"h": 1},
     "squeeze_excitation_parameters": {"C": 1, "r": 1},
@@ -200,4 +231,5 @@ SMALLEST = {
     "window_attention": {"shift": 0},
     "window_join": {"shift": 0},
     "window_partition": {"M": 1, "shift": 0},
+    "zigzag_work": SHARE_SMALLEST,
 }

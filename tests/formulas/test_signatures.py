@@ -143,6 +143,15 @@ COUNTS = [
     "latent_cache_bytes",
     "tiled_traffic",
 ]
+COUNTS += [
+    "all_reduce_bytes",
+    "all_to_all_words",
+    "causal_work",
+    "head_parallel_words",
+    "ring_bytes",
+    "ring_backward_bytes",
+    "ring_words",
+]
 COUNTS += ["multi_head_parameters", "transformer_parameters"]
 
 

@@ -1,0 +1,262 @@
+"""When one device is not enough: who holds what, who sends what, and who waits.
+
+p ranks, counted from 0, share one attention. Heads, tokens or both may be divided among them; what is
+divided has its bytes, its words of memory and its pairs of query and key on every rank. Bytes are those
+that a rank sends; all ranks together receive as many.
+"""
+
+from selfattention.signatures import scalars, whole
+
+
+@scalars(n=whole(0), p=whole(1), rank=whole(0))
+def shard_start(n: int, p: int, rank: int) -> int:
+    """Eq. shard-start:  s_r = ⌊r n / p⌋.
+
+    Where the shard of rank r begins, if n tokens are cut into p pieces; it ends where the next one begins,
+    and s_p = n. Lengths differ by one at most, and where n < p some are empty.
+    Returns a position. Raises ValueError where rank is above p, or an argument is no count.
+    """
+    if rank > p:
+        raise ValueError(f"rank is {rank}; wanted an integer up to p = {p}")
+    return rank * n // p
+
+
+@scalars(words=whole(0), p=whole(1), word_bytes=whole(1))
+def all_reduce_bytes(words: int, p: int, word_bytes: int) -> int:
+    """Eq. all-reduce-bytes:  2 (p − 1) ⌈N / p⌉ · word_bytes.
+
+    What every rank sends until all hold the sum of p arrays of N = `words` numbers: p − 1 times a piece of
+    its own sum, then p − 1 times a finished piece. Head parallelism needs it once for Y, where N =
+    n d_model, and once for dX on the way back. Returns bytes, fewer than 2 N · word_bytes however many
+    ranks there are, but for the rounding.
+    Raises ValueError, naming the argument that is no count.
+    Source: Patarasuk & Yuan 2009; for heads, Shoeybi et al. 2019.
+    """
+    return 2 * (p - 1) * -(-words // p) * word_bytes
+
+
+@scalars(m=whole(0), m_next=whole(0), g=whole(1), d_k=whole(1), d_v=whole(0), word_bytes=whole(1))
+def ring_bytes(m: int, m_next: int, g: int, d_k: int, d_v: int, word_bytes: int) -> int:
+    """Eq. ring-bytes:  (m − m_next) g (d_k + d_v) · word_bytes,  (p − 1) m / p keys where shards are equal.
+
+    What a rank sends while all keys and values travel once around the ring: every shard but that of the
+    rank behind it, which has that one already. m keys in all, of which that rank holds m_next; g groups of
+    heads, and for a batch m and m_next count the keys of all its members. Returns bytes.
+    Raises ValueError where m_next is more than m, or an argument is no count.
+    Source: Liu et al. 2023.
+    """
+    _check_part("m_next", m_next, m)
+    return (m - m_next) * g * (d_k + d_v) * word_bytes
+
+
+@scalars(
+    m=whole(0),
+    m_next=whole(0),
+    m_own=whole(0),
+    g=whole(1),
+    d_k=whole(1),
+    d_v=whole(0),
+    word_bytes=whole(1),
+    sum_bytes=whole(1),
+)
+def ring_backward_bytes(
+    m: int, m_next: int, m_own: int, g: int, d_k: int, d_v: int, word_bytes: int, sum_bytes: int
+) -> int:
+    """Eq. ring-backward-bytes:  ((m − m_next) · word_bytes + (m − m_own) · sum_bytes) g (d_k + d_v).
+
+    Keys and values go around again, and behind them the sums of their gradients, in numbers of `sum_bytes`,
+    up to the rank that owns them: a rank sends on all of these but its own, which end here. Twice the
+    forward pass, where shards and numbers are equal. Returns bytes.
+    Raises ValueError where m_next or m_own is more than m, or an argument is no count.
+    Source: Liu et al. 2023.
+    """
+    _check_part("m_own", m_own, m)
+    gradients = (m - m_own) * g * (d_k + d_v) * sum_bytes
+    return ring_bytes(m, m_next, g, d_k, d_v, word_bytes) + gradients
+
+
+@scalars(
+    n=whole(0),
+    n_own=whole(0),
+    h=whole(1),
+    h_own=whole(0),
+    g=whole(1),
+    g_own=whole(0),
+    d_k=whole(1),
+    d_v=whole(0),
+    word_bytes=whole(1),
+    sum_bytes=whole(1),
+)
+def all_to_all_bytes(
+    n: int,
+    n_own: int,
+    h: int,
+    h_own: int,
+    g: int,
+    g_own: int,
+    d_k: int,
+    d_v: int,
+    word_bytes: int,
+    sum_bytes: int,
+) -> int:
+    """Eq. all-to-all-bytes:  n_r ((h − h_r) d_k + (g − g_r)(d_k + d_v)) B + (n − n_r) h_r (d_v B + B_L).
+
+    A rank that holds n_r of n tokens sends their queries of all heads but its own h_r, their keys and
+    values of all groups but its own g_r; and of its heads the outputs and L of all others' tokens. B is
+    `word_bytes`, B_L = `sum_bytes` the size of a number of L. On the way back it sends as many: Q, K and V
+    change places with O and L, `all_to_all_backward_bytes`. Returns bytes.
+    Raises ValueError where a part is more than the whole, or an argument is no count.
+    Source: Jacobs et al. 2023.
+    """
+    for name, part, most in ("n_own", n_own, n), ("h_own", h_own, h), ("g_own", g_own, g):
+        _check_part(name, part, most)
+    there = n_own * ((h - h_own) * d_k + (g - g_own) * (d_k + d_v)) * word_bytes
+    back = (n - n_own) * h_own * (d_v * word_bytes + sum_bytes)
+    return there + back
+
+
+@scalars(
+    n=whole(0),
+    n_own=whole(0),
+    h=whole(1),
+    h_own=whole(0),
+    g=whole(1),
+    g_own=whole(0),
+    d_k=whole(1),
+    d_v=whole(0),
+    word_bytes=whole(1),
+    sum_bytes=whole(1),
+)
+def all_to_all_backward_bytes(
+    n: int,
+    n_own: int,
+    h: int,
+    h_own: int,
+    g: int,
+    g_own: int,
+    d_k: int,
+    d_v: int,
+    word_bytes: int,
+    sum_bytes: int,
+) -> int:
+    """Eq. all-to-all-backward-bytes:  n_r (h − h_r)(d_v B + B_L) + (n − n_r)(h_r d_k + g_r (d_k + d_v)) B.
+
+    dO and dL of a rank's tokens go to the ranks that have the heads, and dQ, dK and dV of its heads to those
+    that have the tokens. Letters and errors are those of `all_to_all_bytes`. Returns bytes.
+    Source: Jacobs et al. 2023.
+    """
+    for name, part, most in ("n_own", n_own, n), ("h_own", h_own, h), ("g_own", g_own, g):
+        _check_part(name, part, most)
+    there = n_own * (h - h_own) * (d_v * word_bytes + sum_bytes)
+    back = (n - n_own) * (h_own * d_k + g_own * (d_k + d_v)) * word_bytes
+    return there + back
+
+
+@scalars(n=whole(0), d_model=whole(1), h_own=whole(0), g_own=whole(0), d_k=whole(1), d_v=whole(0))
+def head_parallel_words(n: int, d_model: int, h_own: int, g_own: int, d_k: int, d_v: int) -> int:
+    """Eq. head-parallel-words:  n (2 d_model + h_r (d_k + d_v + 1) + g_r (d_k + d_v)).
+
+    What a rank with h_r heads and g_r groups holds of n tokens: X and Y as a whole, Q, O and L of its heads,
+    K and V of its groups. More ranks do not make X and Y smaller. Returns a count of numbers; a tile of
+    scores and the matrices come on top. Raises ValueError, naming the argument that is no count.
+    Source: Shoeybi et al. 2019.
+    """
+    return n * (2 * d_model + h_own * (d_k + d_v + 1) + g_own * (d_k + d_v))
+
+
+@scalars(n_own=whole(0), m_own=whole(0), h=whole(1), g=whole(1), d_k=whole(1), d_v=whole(0))
+def ring_words(n_own: int, m_own: int, h: int, g: int, d_k: int, d_v: int) -> int:
+    """Eq. ring-words:  n_r h (d_k + d_v + 2) + 3 m_r g (d_k + d_v).
+
+    What a rank holds of its n_r queries, Q, Õ, c and Z of all heads, and three shards of keys and values: its
+    own, the one that it computes with and sends on, and the one that arrives meanwhile. Here all shards are
+    as long as its own, m_r. Returns a count of numbers, beside a tile of scores.
+    Raises ValueError, naming the argument that is no count.
+    Source: Liu et al. 2023.
+    """
+    return n_own * h * (d_k + d_v + 2) + 3 * m_own * g * (d_k + d_v)
+
+
+@scalars(
+    n=whole(0),
+    n_own=whole(0),
+    h=whole(1),
+    h_own=whole(0),
+    g=whole(1),
+    g_own=whole(0),
+    d_k=whole(1),
+    d_v=whole(0),
+)
+def all_to_all_words(n: int, n_own: int, h: int, h_own: int, g: int, g_own: int, d_k: int, d_v: int) -> int:
+    """Eq. all-to-all-words:  (n_r h + n h_r)(d_k + d_v + 1) + (n_r g + n g_r)(d_k + d_v).
+
+    What a rank holds: Q, O and L, K and V of its own tokens, and once more, of all tokens, for the heads and
+    groups that it computes. Returns a count of numbers, beside a tile of scores.
+    Raises ValueError, naming the argument that is no count.
+    Source: Jacobs et al. 2023.
+    """
+    return (n_own * h + n * h_own) * (d_k + d_v + 1) + (n_own * g + n * g_own) * (d_k + d_v)
+
+
+@scalars(start=whole(0), stop=whole(0))
+def causal_work(start: int, stop: int) -> int:
+    """Eq. causal-work:  T(stop) − T(start),  T(x) = x (x + 1) / 2,  pairs.
+
+    How many keys the queries from `start` to before `stop` see, all together, if query i sees the i + 1
+    keys up to its own. Returns a count of pairs.
+    Raises ValueError where stop comes before start, or an argument is no count.
+    """
+    if stop < start:
+        raise ValueError(f"stop is {stop}; wanted an integer from start = {start} on")
+    return (stop * (stop + 1) - start * (start + 1)) // 2
+
+
+@scalars(n=whole(0), p=whole(1), rank=whole(0))
+def contiguous_work(n: int, p: int, rank: int) -> int:
+    """Eq. contiguous-work:  T(s_{r+1}) − T(s_r),  of n tokens in p shards.
+
+    The pairs of rank r under a causal mask, if every rank has the tokens from s_r on: the last has
+    nearly (2p − 1) / p² of all, where 1 / p would be its share (Claim contiguous-last-rank).
+    Returns a count of pairs. Raises ValueError where rank is not below p, or an argument is no count.
+    Source: Brandon et al. 2023.
+    """
+    _check_rank(rank, p)
+    return causal_work(shard_start(n, p, rank), shard_start(n, p, rank + 1))
+
+
+@scalars(n=whole(0), p=whole(1), rank=whole(0))
+def zigzag_work(n: int, p: int, rank: int) -> int:
+    """Eq. zigzag-work:  T(s_{r+1}) − T(s_r) + T(s_{2p−r}) − T(s_{2p−1−r}),  of n tokens in 2p blocks.
+
+    The pairs of rank r under a causal mask, if it has block r from the front and block r from the back. No
+    two ranks differ by more than n pairs, what one query sees at most (Claim zigzag-balanced).
+    Returns a count of pairs. Raises ValueError where rank is not below p, or an argument is no count.
+    Source: Llama team 2024.
+    """
+    _check_rank(rank, p)
+    return contiguous_work(n, 2 * p, rank) + contiguous_work(n, 2 * p, 2 * p - 1 - rank)
+
+
+@scalars(n=whole(0), h=whole(1), g=whole(1))
+def most_ranks(n: int, h: int, g: int) -> tuple[int, int, int]:
+    """Eq. most-ranks:  p ≤ h by heads,  p ≤ n in a ring,  p ≤ min(g, n) by all-to-all.
+
+    How many ranks have something to do: by heads one needs a head, where ranks of one group have copies of
+    its matrices; in a ring a token; and by all-to-all a token before, and after it a whole group of heads
+    (Claim groups-cap-all-to-all). Returns three counts. Raises ValueError, naming what is no count, or g
+    where it does not divide h.
+    Source: Jacobs et al. 2023, where g = h; groups, Ainslie et al. 2023.
+    """
+    if h % g:
+        raise ValueError(f"g is {g}; wanted a divisor of h = {h}")
+    return h, n, min(g, n)
+
+
+def _check_rank(rank, p):
+    if rank >= p:
+        raise ValueError(f"rank is {rank}; wanted an integer below p = {p}")
+
+
+def _check_part(name, part, most):
+    if part > most:
+        raise ValueError(f"{name} is {part}; wanted an integer up to {most}")
