@@ -116,6 +116,9 @@ def test_all_to_all_bytes_by_hand():
     assert all_to_all_bytes(4, 4, 4, 4, 4, 4, 1, 1, 4, 4) == 0
     with pytest.raises(ValueError, match=r"^g_own is 5; wanted an integer up to 4$"):
         all_to_all_bytes(4, 2, 4, 2, 4, 5, 1, 1, 4, 4)
+    for own, named in ((5, 2, 2), "n_own"), ((2, 5, 2), "h_own"), ((2, 2, 5), "g_own"):
+        with pytest.raises(ValueError, match=rf"^{named} is 5; wanted an integer up to 4$"):
+            all_to_all_backward_bytes(4, own[0], 4, own[1], 4, own[2], 1, 1, 4, 4)
 
 
 def test_all_to_all_bytes_shrink_with_p():
@@ -155,6 +158,8 @@ def test_causal_work_by_hand():
     assert causal_work(2, 5) == 12
     with pytest.raises(ValueError, match=r"^stop is 1; wanted an integer from start = 2 on$"):
         causal_work(2, 1)
+    with pytest.raises(ValueError, match=r"^stop is -1; wanted a non-negative integer$"):
+        causal_work(0, -1)
 
 
 @given(st.integers(0, 30), st.integers(0, 30))
@@ -246,3 +251,9 @@ def test_ring_any_order(seed, p):
             keys = cuts[(rank - step) % p]
             state = merge_states(*state, *tile_state(S[:, keys], V[keys]))
         np.testing.assert_allclose(finish_state(*state)[0], whole, rtol=1e-11, atol=1e-13)
+
+
+def test_all_to_all_words_of_unequal_sizes():
+    """Two of seven tokens with six heads in three groups, then seven with two heads in one; widths 5 and 3."""
+    before, after = 2 * 6 * (5 + 3 + 1) + 2 * 3 * (5 + 3), 7 * 2 * (5 + 3 + 1) + 7 * 1 * (5 + 3)
+    assert all_to_all_words(7, 2, 6, 2, 3, 1, 5, 3) == before + after
