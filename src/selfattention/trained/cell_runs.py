@@ -25,18 +25,18 @@ ROWS = Path(str(files("selfattention") / "data" / "cells.jsonl"))
 COMMAND = "python -m selfattention.trained.cell_runs"
 SEEDS, FOLDS, LOOKS = range(8), range(2), 8
 SPLITS = {"gap": cells.folds, "no gap": cells.leaking_folds, "seen": cells.seen_folds}
-BESIDE = range(2)  # the seeds of what is beside the question
+LEAKING, TWICE = range(4), range(2)  # the seeds of what is beside the question
 
 # (family, fold, seed, split, steps), seed by seed: the rows of an interrupted run compare fairly.
 PLAN = [
     *((name, fold, seed, "gap", cells.STEPS) for seed in SEEDS for fold in FOLDS for name in cells.FAMILIES),
     *(
         ("plain", fold, seed, split, cells.STEPS)
-        for seed in BESIDE
+        for seed in LEAKING
         for fold in FOLDS
         for split in ("seen", "no gap")
     ),
-    *(("plain", fold, seed, "gap", 2 * cells.STEPS) for seed in BESIDE for fold in FOLDS),
+    *(("plain", fold, seed, "gap", 2 * cells.STEPS) for seed in TWICE for fold in FOLDS),
 ]
 
 
@@ -75,9 +75,9 @@ def counts(
 ) -> np.ndarray:
     """(folds, seeds, pictures, 3) of a family: both, said, truth, as `paired` compares them.
 
-    `pictures` is "tiles" or "one". Of splits that leak, and of other steps, there are the seeds of BESIDE.
+    `pictures` is "tiles" or "one". Of splits that leak, and of twice the steps, there are fewer seeds.
     """
-    seeds = SEEDS if (split, steps) == ("gap", cells.STEPS) else BESIDE
+    seeds = LEAKING if split != "gap" else SEEDS if steps == cells.STEPS else TWICE
     return np.array([[found[family, fold, seed, split, steps][pictures] for seed in seeds] for fold in FOLDS])
 
 
