@@ -364,6 +364,13 @@ def test_a_row_holds_what_it_should():
         assert row["curve"][-1] == [steps, pytest.approx(cells.iou(row["tiles"]), abs=1e-4)]
 
 
+def test_the_recorded_net_is_worth_what_its_row_says():
+    """Its weights are in halves, and that costs a hundredth at most."""
+    row = ROWS["plain", 0, 0, "gap", cells.STEPS]
+    _, test = FOLDS[0]
+    assert cells.iou(cells.in_tiles(cells.trained(), test)) == pytest.approx(cells.iou(row["tiles"]), abs=0.01)
+
+
 def test_one_row_trained_again():
     """Another machine rounds otherwise, and training amplifies it: three deviations of the other seeds."""
     key = ("plain", 0, 0, "gap", cells.STEPS)

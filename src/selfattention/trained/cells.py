@@ -12,6 +12,7 @@ for the picture.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.resources import files
 
 import numpy as np
 
@@ -25,6 +26,7 @@ from selfattention.trained import cell_picture
 from selfattention.trained.progress import with_bar
 from selfattention.vision_modules import CBAM, AttentionGate, NonLocal, SqueezeExcitation
 
+WEIGHTS = files("selfattention") / "data" / "cells.npz"
 CHANNELS = 12, 16, 24  # of the three levels, from fine to coarse
 R, K, D_GATE, D_NON_LOCAL = 4, 7, 4, 12
 BUDGET = 31_000  # parameters; `widths` comes within 17
@@ -214,6 +216,14 @@ def segmenter(name: str, seed: int) -> Segmenter:
     with torch.random.fork_rng(devices=[]):  # what else the caller draws does not change
         torch.manual_seed(seed)
         return Segmenter(family, hidden, head).to(memory_format=torch.channels_last)
+
+
+def trained() -> Segmenter:
+    """The plain net of fold 0 and seed 0 as it was recorded, in halves, in data/cells.npz."""
+    net = segmenter("plain", 0)
+    with np.load(str(WEIGHTS)) as weights:
+        net.load_state_dict({name: torch.from_numpy(weights[name]).float() for name in weights.files})
+    return net.eval()
 
 
 def parameters(net: nn.Module) -> int:
