@@ -114,9 +114,12 @@ def link_docstring(app, what, name, obj, options, lines):
     match = lines and DOCSTRING.match(lines[0])
     if not match:
         return
-    label = match[1]
-    (chapter,) = [c for c in chapters() if name.startswith(f"selfattention.formulas.{c.word}.")]
-    lines[0] = f":eq:`eq-{label}` :doc:`/notebooks/{chapter.notebook}` ``{lines[0][match.end() :].strip()}``"
+    label, formula = match[1], f"``{lines[0][match.end() :].strip()}``"
+    chapter = next((c for c in chapters() if name.startswith(f"selfattention.formulas.{c.word}.")), None)
+    if chapter is None:  # nobody has written it yet: no equation to link to
+        lines[0] = formula
+        return
+    lines[0] = f":eq:`eq-{label}` :doc:`/notebooks/{chapter.notebook}` {formula}"
     tests = ", ".join(f":ref:`{test} <{anchor(test)}>`" for test in chapter.tests_of(label))
     lines += ["", f"Tests: {tests}.", ""]
 

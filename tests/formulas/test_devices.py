@@ -254,6 +254,6 @@ def test_ring_any_order(seed, p):
 
 
 def test_all_to_all_words_of_unequal_sizes():
-    """Two of seven tokens with six heads in three groups, then seven with two heads in one; widths 5 and 3."""
+    """Two of seven tokens with six heads in three groups, then seven with two in one; widths 5 and 3."""
     before, after = 2 * 6 * (5 + 3 + 1) + 2 * 3 * (5 + 3), 7 * 2 * (5 + 3 + 1) + 7 * 1 * (5 + 3)
     assert all_to_all_words(7, 2, 6, 2, 3, 1, 5, 3) == before + after

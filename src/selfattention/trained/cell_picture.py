@@ -5,7 +5,7 @@
 
 Both are members of the wheel of `stardist` 0.9.2 for CPython 3.11 on Linux, which says of them: from the 2018
 Data Science Bowl. They are kept here as PNG, no number changed; data/cells-README.md has source, hashes and
-licence. To make the files again and compare them with the hashes below, `make pictures`, or
+licence. To make the files again and compare them with the hashes below, `make pictures`, or::
 
     pip download stardist==0.9.2 --no-deps --only-binary :all: --python-version 3.11 \\
         --platform manylinux_2_28_x86_64
