@@ -56,7 +56,8 @@ def test_a_killed_rank_is_named_with_its_step_by_all_others(workers, way, step, 
     answers, seconds = said_after_a_kill(workers, way, step, tmp_path)
     assert seconds < SOON
     for rank, said in answers.items():
-        where = rf"rank {rank} was in (.+)|the group is of no use since"  # who comes late hears it at the door
+        # Who comes late hears it at the door.
+        where = rf"rank {rank} was in (.+)|the group is of no use since"
         found = re.fullmatch(rf"{FAILED}: rank 1 is gone in (.+); (?:{where})", said)
         assert found, said
         assert way in found[1]
