@@ -34,11 +34,14 @@ from selfattention.implementations.register_tiles import (
     HEIGHT,
     VECTORS,
     add_product,
+    add_row,
     exceeds,
     exponentials,
+    forbid_beyond,
     forbid_row,
     maxima,
     product,
+    sum_across,
     tile_width,
     transpose,
     weights_and_slopes,
@@ -46,11 +49,11 @@ from selfattention.implementations.register_tiles import (
 from selfattention.implementations.stepping import stepping
 from selfattention.masks import Says
 
-ROWS, ROWS_BACKWARD = 1024, 128  # rows of a block
+ROWS, ROWS_BACKWARD = 1024, 64  # rows of a block
 PANELS_BACKWARD = 2  # the backward pass takes so many panels at a time
 CELL = 64  # a mask is kept for so many queries and one panel,
 SPELT_OUT = 2  # and spelt out for so many times so many of these at once
-FEW = 4  # tiles: for no more, values are not worth copying
+FEW = 16  # tiles: for no more, values are not worth copying
 SLACK = 5.5  # weights are at most e^5.5 ≈ 2^8 before they are divided by their sum
 SPELT_OUT_BYTES = 2**26  # of masks at a time; whatever the rule, memory stays linear in n
 NOBODY, EVERYBODY = -2, -1
@@ -300,7 +303,8 @@ def _forward(tasks, g, positions, Q, K, V, bias, plan, unit, limits, O, L, state
             _transposed_panel(kT, 0, width, K[group, :m], j)
             small = small and _all_below(limits[1], kT)
             values, first = v, 0
-            if as_they_are and m - j >= width:
+            depth = min(width, m - j)
+            if as_they_are:
                 values, first = V[group].reshape(V[group].size), j * d_v
             else:
                 _panel(v, columns, V[group, :m], j, width)
@@ -330,7 +334,7 @@ def _forward(tasks, g, positions, Q, K, V, bias, plan, unit, limits, O, L, state
                         values,
                         first,
                         columns,
-                        width,
+                        depth,
                         columns // lanes,
                     )
         _finish(O[group], L[group], state[:, group], sums, Z, c, start, count, lanes, columns)
@@ -512,8 +516,7 @@ def _bias_and_mask(S, s, s_row, bias, plan, mask, group, g, heads, x, start, pos
     if mask != EVERYBODY:
         _forbid(S, s, s_row, plan, mask, group % g * heads, heads, x)
     if m - j < width:  # the last panel has fewer keys than columns
-        for i in range(s, s + HEIGHT * s_row, s_row):
-            S[i + m - j : i + width] = -np.inf
+        forbid_beyond(S, s, s_row, m - j)
 
 
 @njit(nogil=True)
@@ -531,8 +534,7 @@ def _add_bias(S, s, s_row, bias, group, g, heads, x, start, positions, j, keys):
         head, position = (x + i) % heads, (x + i) // heads
         if position < positions:
             head = group % g * heads + head if bias.shape[1] > 1 else 0
-            for t in range(keys):
-                S[s + i * s_row + t] += bias[member, head, start + position, j + t]
+            add_row(S, s + i * s_row, bias[member, head, start + position, j : j + keys])
 
 
 @njit(nogil=True)
@@ -558,9 +560,7 @@ def _finish(O, L, state, sums, Z, c, start, positions, lanes, columns):
     for head in range(len(O)):
         for i in range(positions):
             row = i * len(O) + head
-            z = Z[row * lanes]
-            for t in range(1, lanes):
-                z += Z[row * lanes + t]
+            z = sum_across(Z, row * lanes)
             L[head, start + i] = c[row] + np.log(z) if z > 0 else -np.inf
             state[0, head, start + i], state[1, head, start + i] = c[row], z
             share = one / z if z > 0 else z
@@ -586,13 +586,18 @@ def _fill(X, x):
 def _stack(stacked, columns, X, start, positions, factor):
     """The rows of a block, query after query, times a factor; `columns` wide, zeros where nothing is."""
     heads, _, d = X.shape
-    for head in range(heads):
-        for i in range(positions):
-            row = (i * heads + head) * columns
-            for t in range(d):
-                stacked[row + t] = X[head, start + i, t] * factor
-            for t in range(d, columns):
-                stacked[row + t] = 0
+    if heads == 1 and d == columns:  # in a row already: one long loop instead of many short ones
+        rows = X[0, start : start + positions].reshape(positions * d)
+        for t in range(len(rows)):
+            stacked[t] = rows[t] * factor
+    else:
+        for head in range(heads):
+            for i in range(positions):
+                row = (i * heads + head) * columns
+                for t in range(d):
+                    stacked[row + t] = X[head, start + i, t] * factor
+                for t in range(d, columns):
+                    stacked[row + t] = 0
     for t in range(heads * positions * columns, _up(heads * positions, HEIGHT) * columns):
         stacked[t] = 0
 
@@ -632,13 +637,13 @@ def _panel(panel, columns, X, j, width):
 def _transposed_panel(panel, p, width, X, j):
     """The same rows as columns: (d, width), from place p on."""
     rows, d, lanes = min(width, len(X) - j), X.shape[1], width // VECTORS
-    whole = d // lanes * lanes if rows == width else 0
+    down, along = rows // lanes * lanes, d // lanes * lanes  # what whole squares cover
     flat = X.reshape(X.size)
-    for i in range(0, width if whole else 0, lanes):
-        for t in range(0, whole, lanes):
+    for i in range(0, down, lanes):
+        for t in range(0, along, lanes):
             transpose(panel, p + t * width + i, width, flat, (j + i) * d + t, d)
-    for t in range(whole, d):
-        for i in range(rows):
+    for t in range(d):
+        for i in range(down if t < along else 0, rows):
             panel[p + t * width + i] = X[j + i, t]
         for i in range(rows, width):
             panel[p + t * width + i] = 0
