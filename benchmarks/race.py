@@ -1,6 +1,6 @@
 """The race: every implementation and every peer side by side on this machine, in one run.
 
-    python benchmarks/race.py                   all of it, some 25 minutes; writes results/race-cpu.json
+    python benchmarks/race.py                   all of it, some 25 minutes; writes data/race-cpu.json
     python benchmarks/race.py --quick           a few minutes; prints, and writes only with --output FILE
     python benchmarks/race.py --only causal     one workload
     python benchmarks/race.py --also mine:attention    with your own function (or module) in it
@@ -38,7 +38,7 @@ from record import (
 )
 from runner import WORKER, Runner
 
-RESULT = Path(__file__).parent / "results/race-cpu.json"
+RESULT = Path(__file__).parents[1] / "src/selfattention/data/race-cpu.json"
 YARDSTICK = "sdpa"
 SAMPLE = 0.02  # seconds a sample should take: shorter calls are repeated
 

@@ -1,6 +1,6 @@
 """The race over pictures: attention over a whole map of places, and in Swin's shifted windows.
 
-    python benchmarks/vision.py              some five minutes; writes results/vision.json
+    python benchmarks/vision.py              some five minutes; writes data/vision.json
     python benchmarks/vision.py --quick      a minute; prints, and writes only with --output FILE
 
 One thread, float32, beside torch's fused kernel; `windows` says what is asked and who takes part. Chapter 17
@@ -17,7 +17,7 @@ from record import significant, written
 from windows import TAKE_PART, Windows
 from workloads import Workload
 
-RESULT = Path(__file__).parent / "results/vision.json"
+RESULT = Path(__file__).parents[1] / "src/selfattention/data/vision.json"
 PLACES = 96 * 96
 # Asked of numba_tiled: at most so many times the yardstick's time, or numpy_direct's memory.
 BARS = [
