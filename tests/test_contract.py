@@ -213,7 +213,7 @@ def test_scores_are_looked_at_some_rows_at_a_time(shape, at_a_time, sizes):
 def telling(tame, calls):
     """numpy_direct's arithmetic, with a word on whether its scores were tame; notes its calls."""
 
-    def attention(Q, K, V, rule, bias, scale):
+    def attention(Q, K, V, rule, bias, scale, softcap):
         """O and L, and whether Q and K were tame."""
         calls.append(np.isfinite(Q).all() and (bias is None or not (bias == np.inf).any()))
         O, L = numpy_direct.attention(Q, K, V, mask=rule, bias=bias, scale=scale)

@@ -50,11 +50,35 @@ CASES = [
     Case(n=0, m=0, mask="documents"),
     Case(n=3, m=0, mask="before"),
     Case(d_v=0, mask="causal"),
+    # A cap and a sink, each alone and both, with whatever else there is.
+    Case(softcap=1.5),
+    Case(b=1, h=2, g=1, n=113, m=203, d_k=17, d_v=5, mask="bottom_right", softcap=2.0, sink=0.0),
+    Case(b=1, h=2, g=2, mask="causal", n=97, m=97, stretch=30, softcap=50.0),
+    Case(g=2, n=13, m=17, stretch=30, softcap=1.0, sink=3.0),
+    Case(g=3, mask="padding", bias=True, softcap=1.0, sink=0.0),
+    Case(g=2, mask="window", n=11, m=11, softcap=0.5),
+    Case(b=1, h=2, g=2, n=13, m=17, common=100, softcap=300.0),
+    Case(b=1, h=3, g=1, n=131, m=151, d_k=20, d_v=81, mask="array", bias=True, softcap=3.0, sink=-2.0),
+    Case(n=1, m=13, mask="bottom_right", sink=0.0),
+    Case(b=1, h=4, g=2, n=3, m=401, mask="sinks", sink=0.0),
+    Case(g=2, n=13, m=17, sink=12.0),
+    Case(g=2, n=13, m=17, stretch=30, sink=40.0),
+    Case(g=2, n=13, m=17, stretch=30, sink=-200.0),
+    Case(b=1, h=3, g=3, mask="causal", n=67, m=67, sink=150.0),
+    Case(mask="nobody", softcap=1.0, sink=0.0),
+    Case(b=1, h=1, g=1, n=3, m=2053, d_k=5, d_v=7, ahead=19, sink=19.0),
+    Case(b=1, h=2, g=1, n=5, m=521, buried=-1e9, softcap=1.0, sink=0.0),
+    Case(n=0, softcap=1.0, sink=0.0),
+    Case(m=0, softcap=1.0, sink=0.0),
+    Case(b=0, mask="padding", sink=0.0),
+    Case(d_v=0, mask="causal", softcap=1.0, sink=0.0),
 ]
 
 
 LONG = Case(b=1, h=1, g=1, n=3, m=2053, d_k=16, d_v=61, ahead=5)  # small terms: a rounded sum shows
+CAPPED = [case for case in CASES if case.softcap is not None or case.sink is not None]
 HALF = [*CASES[:5], *(case for case in CASES if case.bias or case.ahead), LONG]
+HALF += [case for case in CAPPED if case not in HALF]
 
 
 @pytest.fixture(params=IMPLEMENTATIONS.values(), ids=IMPLEMENTATIONS)
@@ -84,8 +108,8 @@ def as_float64(x):
 def answers(implementation, case, dtype):
     """O, L, dQ, dK, dV as the implementation gives them."""
     module = implementation.load() if hasattr(implementation, "load") else implementation
-    Q, K, V, dO, bias = arrays_for(implementation, *case.inputs(), dtype=dtype)
-    options = {"mask": case.rule(), "bias": bias}
+    Q, K, V, dO, bias, sink = arrays_for(implementation, *case.inputs(), case.sinks(), dtype=dtype)
+    options = {"mask": case.rule(), "bias": bias, "softcap": case.softcap, "sink": sink}
     O, L = module.attention(Q, K, V, **options)
     gradients = module.attention_backward(dO, Q, K, V, O, L, **options)
     for name, array in ("O", O), ("L", L):

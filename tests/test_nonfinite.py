@@ -462,7 +462,8 @@ def test_help_shows_a_call_that_works(name, function):
         pytest.skip(why)
     called = getattr(HERE[name].load(), function)
     arrays = "Q, K, V" if function == "attention" else "dO, Q, K, V, O, L"
-    assert str(inspect.signature(called)) == f"({arrays}, *, mask=None, bias=None, scale=None)"
+    options = "mask=None, bias=None, scale=None, softcap=None, sink=None"
+    assert str(inspect.signature(called)) == f"({arrays}, *, {options})"
     assert inspect.unwrap(called) is called
     assert called.__module__.endswith(f".{HERE[name].name}")
     (test,) = doctest.DocTestFinder(recurse=False).find(called, called.__name__, globs={})
