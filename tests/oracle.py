@@ -133,14 +133,22 @@ class Case:
         return np.array(table, dtype=bool).reshape(self.b, 1, self.n, self.m)
 
 
-def attention(Q, K, V, visible, bias, scale=None, softcap=None, sink=None):
-    """O and L by definition, in the dtype of the inputs (torch tensors); differentiable."""
+def attention(
+    Q, K, V, visible, bias, scale=None, softcap=None, sink=None, cap_last=False, straight_through=False
+):
+    """O and L by definition, in the dtype of the inputs (torch tensors); differentiable.
+
+    The last two are mistakes, for tests of the tests: a cap behind the bias, and one without a slope.
+    """
     h, g = Q.shape[1], K.shape[1]
     K, V = (array.repeat_interleave(h // g, dim=1) for array in (K, V))
     S = torch.einsum("bhid,bhjd->bhij", Q, K) * (Q.shape[-1] ** -0.5 if scale is None else scale)
+    if cap_last:
+        S = S + bias
     if softcap is not None:
-        S = softcap * torch.tanh(S / softcap)
-    if bias is not None:
+        capped = softcap * torch.tanh(S / softcap)
+        S = S + (capped - S).detach() if straight_through else capped
+    if bias is not None and not cap_last:
         S = S + bias
     if sink is not None:  # a column of its own, seen by every row, and dropped with its weights
         column = sink[:, None, None].expand(*S.shape[:3], 1)

@@ -466,8 +466,27 @@ def planted(name, case, dtype):
         K, V = (x.repeat(1, case.h // case.g, 1, 1) for x in (K, V))
     leaves = [x.requires_grad_() for x in (Q, K, V)]
     bias = None if name == "bias forgotten" else bias
-    O, L = oracle.attention(*leaves, visible(torch.from_numpy(case.visible())), bias, scale)
+    seen, sink, C = visible(torch.from_numpy(case.visible())), case.sinks(), case.softcap
+    if name == "cap behind the mask" and C is not None:  # −∞ becomes −C, and the bias is capped as well
+        hidden = torch.zeros(seen.shape, dtype=torch.float64).masked_fill(~seen, -torch.inf)
+        seen, bias, cap_last = torch.ones_like(seen), hidden if bias is None else hidden + bias, True
+    else:
+        cap_last = False
+    if name == "cap before the scale" and C is not None:
+        C = C * case.scale  # C tanh(s / scale / C) scale
+    if name == "sink scaled":
+        sink = None if sink is None else sink * case.scale
+    if name == "sink forgotten":
+        sink = None
+    sink = None if sink is None else torch.tensor(sink, dtype=dtype).double()
+    O, L = oracle.attention(*leaves, seen, bias, scale, C, sink, cap_last)
     gradients = torch.autograd.grad(O, leaves, dO * (0.5 if name == "half the gradient" else 1))
+    if name == "slope of the cap forgotten" and C is not None:
+        straight, _ = oracle.attention(*leaves, seen, bias, scale, C, sink, straight_through=True)
+        gradients = torch.autograd.grad(straight, leaves, dO)
+    if name == "column of the sink left in the gradient" and sink is not None:
+        alone, _ = oracle.attention(*leaves, seen, bias, scale, C)
+        gradients = torch.autograd.grad(alone, leaves, dO)
     if name == "base-2 log-sum-exp":
         L = L / np.log(2)
     return [x.detach().numpy() for x in (O, L, *gradients)]
@@ -509,6 +528,12 @@ MISTAKES = {
     "bias forgotten": torch.float64,
     "half the gradient": torch.float64,
     "base-2 log-sum-exp": torch.float64,
+    "cap behind the mask": torch.float64,
+    "cap before the scale": torch.float64,
+    "slope of the cap forgotten": torch.float64,
+    "sink scaled": torch.float64,
+    "sink forgotten": torch.float64,
+    "column of the sink left in the gradient": torch.float64,
     "partial sums in float16": torch.float16,
     "smallest exponentials dropped": torch.float32,
     "L in the dtype of the inputs": torch.float16,
@@ -529,6 +554,8 @@ def test_the_suite_rejects_a_planted_mistake(name):
     dtype = MISTAKES[name]
     wrong = planted if dtype == torch.float64 else badly_rounded
     small = [case for case in (HALF if dtype in oracle.HALVES else CASES) if case.n * case.m < 1e5]
+    if wrong is badly_rounded:  # which knows neither cap nor sink
+        small = [case for case in small if case not in CAPPED]
     assert not all(within_budget(wrong(name, case, dtype), case, dtype) for case in small)
     for case in small:
         assert_within_budget(wrong("nothing wrong", case, dtype), case, dtype)
