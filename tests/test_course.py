@@ -1,7 +1,10 @@
 """The students' notebooks: no solution, no directive, no path; the instructors' have what was left out."""
 
 import ast
+import json
 import re
+from functools import cache
+from pathlib import Path
 
 import assignments
 import nbformat
@@ -230,3 +233,22 @@ def test_a_students_notebook_is_graded_by_its_stars(tmp_path):
     assert graded.notes == []
     assert [row["points"] for row in rows] == [1, 0, 0, 0]
     assert [row["verdict"] for row in rows][2:] == ["not attempted", "not attempted"]
+
+
+# What was seen when they all ran -------------------------------------------------------------------------
+
+
+@cache
+def seen():
+    log = Path(__file__).with_name("classroom") / "students.json"
+    return json.loads(log.read_text("utf-8"))["chapters"]
+
+
+@by_chapter
+def test_every_student_s_notebook_has_run_from_the_wheel(path):
+    """In an empty folder, which it left empty; as many cells as it has today; no starter is an answer yet."""
+    ran = seen()[path.stem]
+    assert ran["cells"] == len(students.student(path).cells)
+    assert len(ran["checks"]) == len(students.points(path))
+    assert ran["files_left"] == []
+    assert not [said for said in ran["checks"] if said.startswith("✓")]
