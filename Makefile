@@ -68,8 +68,9 @@ witness: $(VENV)/witness  ## the language model beside transformers', on the sam
 course: setup  ## every chapter as a student's and an instructor's notebook, and the wheel, into _build/course
 	$(BIN)/python notebooks/course.py
 
-classroom: setup  ## every student's notebook from the wheel in an empty folder; writes the log, some minutes
+classroom: $(VENV)/classroom  ## run every student's notebook, grade one with Otter and nbgrader; writes the logs, minutes
 	$(BIN)/pytest -n 0 tests/classroom/students_run.py
+	$(BIN)/pytest -n 0 -W default tests/classroom/graders_grade.py
 
 mutate: $(VENV)/mutate  ## change one sign or number of the package at a time: does a test object? an hour
 	$(BIN)/python tests/mutation/mutate.py $(ARGS)
@@ -79,7 +80,7 @@ bench: $(VENV)/peers  ## race every implementation, pictures and the language mo
 	$(if $(filter-out --quick,$(ARGS)),,$(BIN)/python benchmarks/vision.py $(ARGS))
 	$(if $(filter-out --quick,$(ARGS)),,$(BIN)/python benchmarks/decoding.py $(ARGS))
 
-$(VENV)/peers $(VENV)/mutate $(VENV)/witness: $(VENV)/installed
+$(VENV)/peers $(VENV)/mutate $(VENV)/witness $(VENV)/classroom: $(VENV)/installed
 	$(BIN)/pip install --quiet -e '.[$(@F)]' -c constraints.txt
 	@touch $@
 
