@@ -183,6 +183,25 @@ def test_a_cap_is_flex_attentions_tanh_score_mod(name, mask):
     torch.testing.assert_close(ours_L, aux.lse, rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("name", [*IMPLEMENTATIONS])
+def test_a_cap_is_right_to_the_last_digits(name, dtype):
+    """With one key L is its score: C tanh(s / C), of scores far below the cap and far beyond it.
+
+    1 − 2 / (e^{2x} + 1), as it is often computed, would lose C eps of a small score: twelve of these budgets.
+    """
+    module, made, C = module_of(name), IMPLEMENTATIONS[name], 50.0
+    if made.compiler == "numba" and dtype == torch.float64:
+        pytest.skip("compiles for seconds in each process; meets float64 in test_implementations.py")
+    s = torch.cat([sign * torch.logspace(-3, 3, 61, dtype=torch.float64) for sign in (1, -1)]).to(dtype)
+    Q, K = s.reshape(1, 1, -1, 1).to(made.device), torch.ones(1, 1, 1, 1, dtype=dtype, device=made.device)
+    Q, K = (Q.numpy(), K.numpy()) if made.library == "numpy" else (Q, K)
+    _, L = module.attention(Q, K, K, scale=1.0, softcap=C)
+    exact = C * torch.tanh(s.double() / C)
+    errors = (torch.as_tensor(L).cpu().double().flatten() - exact).abs() / exact.abs().clamp(min=1)
+    assert errors.max() <= 4 * torch.finfo(dtype).eps
+
+
 def gemma_2(Q, K, V, scaling, softcap, mask):
     """Transformers' `eager_attention_forward` of Gemma 2, in its order: scale, cap, mask, softmax."""
     weights = torch.matmul(Q, K.transpose(2, 3)) * scaling

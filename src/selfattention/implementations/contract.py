@@ -16,8 +16,8 @@ The order is scale, softcap, bias, mask
     S = C tanh(scale · Q Kᵀ / C) + bias with C = `softcap`, a positive number, and then −∞ where the mask
     forbids: so do Gemma 2 (Gemma Team 2024, section 2), FlashAttention's kernels, and ONNX's `Attention`
     since onnx/onnx pull request 7867. Behind the mask a cap would turn −∞ into −C, and the hidden key would
-    have a weight again. Whoever wants the bias capped as well (x-transformers, Gemma 4's audio encoder) has
-    another formula.
+    have a weight again. Whoever caps the bias as well has another formula: x-transformers, and Gemma 4's
+    audio encoder (onnx/onnx issue 7829).
 
 A sink is one key more, of value 0
     `sink` (h,) has a score s for each head (gpt-oss: OpenAI 2025). It is neither scaled nor capped, gets
