@@ -67,6 +67,12 @@ RIGHT = {
     "relative_position_index": ("selfattention.formulas", "relative_position_index"),
     "window_attention": ("selfattention.formulas", "window_attention"),
     "rollout": ("selfattention.formulas", "rollout"),
+    "shard_start": ("selfattention.formulas", "shard_start"),
+    "all_reduce_bytes": ("selfattention.formulas", "all_reduce_bytes"),
+    "ring_bytes": ("selfattention.formulas", "ring_bytes"),
+    "all_to_all_bytes": ("selfattention.formulas", "all_to_all_bytes"),
+    "zigzag_work": ("selfattention.formulas", "zigzag_work"),
+    "most_ranks": ("selfattention.formulas", "most_ranks"),
     "implementation": ("selfattention.implementations.numpy_direct", "attention"),
 }
 
