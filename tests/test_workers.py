@@ -3,11 +3,18 @@
 import multiprocessing
 import os
 
+import numpy as np
 import pytest
 import torch
 
+from selfattention import masks
+from selfattention.implementations import numpy_direct
 from selfattention.parallel import surprises
+from selfattention.parallel.all_to_all import all_to_all
 from selfattention.parallel.links import RankFailed
+from selfattention.parallel.ring import ring
+from selfattention.parallel.shards import zigzag
+from selfattention.parallel.whole import from_whole
 from selfattention.parallel.workers import workers
 
 
@@ -106,3 +113,18 @@ def test_a_rank_that_is_killed_is_named_by_all_others_and_its_workers_end():
         assert isinstance(survivor, RankFailed)
         assert str(survivor).startswith("rank 1 is gone in step 1 of ring; ")
         assert f"rank {rank} was in step" in str(survivor)
+
+
+# What a notebook runs ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("attend", "p"), [(ring, 2), (all_to_all, 2)])
+def test_rows_of_whole_arrays_are_the_rows_of_one_process(two, attend, p):
+    rng = np.random.default_rng(0)
+    Q, K, V = (rng.normal(size=(2, 11, d)) for d in (3, 3, 5))
+    O = np.full((2, 11, 5), np.nan)
+    answers = two.run(from_whole, attend, Q, K, V, zigzag(11, p), masks.causal)
+    for positions, rows, sent in answers:
+        O[:, positions] = rows
+        assert sent > 0
+    np.testing.assert_allclose(O, numpy_direct.attention(Q, K, V, mask=masks.causal)[0], rtol=1e-12)

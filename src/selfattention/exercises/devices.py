@@ -145,10 +145,8 @@ def first_rows(trial):
     n, p, rank = len(trial.inputs["Q"]), trial.inputs["p"], trial.inputs["rank"]
     off = np.abs(trial.given[0] - trial.wanted[0]).max(1)
     at = int(off.argmax())
-    return (
-        f"For {inputs(trial)}: query {shard_start(n, p, rank) + at} of the text, row {at} of rank {rank}, is off by "
-        f"{show(off[at])}."
-    )
+    where = f"query {shard_start(n, p, rank) + at} of the text, row {at} of rank {rank}"
+    return f"For {inputs(trial)}: {where}, is off by {show(off[at])}."
 
 
 @exercise(

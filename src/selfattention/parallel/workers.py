@@ -29,7 +29,7 @@ LEAVING = 5  # seconds to end of one's own accord
 # Where it can be, processes are forked from one that has loaded torch, once.
 _WAY = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
 _CONTEXT: Any = multiprocessing.get_context(_WAY)
-_LOADED = [f"selfattention.parallel.{name}" for name in ("workers", "blocks", "head_parallel", "surprises")]
+_LOADED = [f"selfattention.parallel.{name}" for name in ("workers", "all_to_all", "head_parallel", "whole")]
 
 
 class Workers:
