@@ -8,7 +8,6 @@ python benchmarks/ranks.py '{"rank": 0, "p": 2, "store": "FILE"}'
 {"do": "memory", "case": {...}}       -> {"peak_mb": ...}, arrays included
 """
 
-import gc
 import json
 import os
 import time
@@ -39,7 +38,7 @@ LAYOUTS = {"contiguous": cuts.contiguous, "zigzag": cuts.zigzag}
 class Case:
     """One question to one process and to several. float32, standard normal inputs, one head d wide."""
 
-    way: str = "ring"
+    way: str = "ring"  # or all-to-all, heads: a block, apart: everybody for himself
     n: int = 8192
     h: int = 8
     g: int = 8
@@ -82,7 +81,7 @@ class Rank:
 
     def __init__(self, told):
         told = json.loads(told)
-        self.rank, self.p, self.link, self.run = told["rank"], told["p"], None, None
+        self.rank, self.p, self.link, self.runs = told["rank"], told["p"], None, {}
         if hasattr(os, "sched_setaffinity"):  # all its threads stay on one core, those that send as well
             os.sched_setaffinity(0, {self.rank % os.cpu_count()})
         if self.p > 1:
@@ -90,34 +89,34 @@ class Rank:
             dist.init_process_group("gloo", store=store, rank=self.rank, world_size=self.p, timeout=PATIENCE)
             self.link = Link()
 
-    def prepare(self, case):
+    def prepare(self, name, case):
         """The call, tried once; its error is the largest difference from one process, on this rank's rows."""
-        self.run = None
         case = Case(**case)
         inputs = case.inputs()
-        self.link = self._link(case)
-        self.run, right = self._call(case, inputs)
-        ours = self.run()
-        self.time()
-        return {"error": max(map(_largest_difference, ours, right(inputs)), default=0.0)}
+        link = self._link(case)
+        run, right = (self._heads if case.way == "heads" else self._tokens)(case, link, *inputs)
+        self.runs[name] = run, link
+        ours = run()
+        return {"error": max(map(_largest_difference, ours, right(inputs)), default=None)}
+
+    def forget(self):
+        self.runs.clear()
+        return {}
 
     def _link(self, case):
         return None if self.link is None else (Waiting if case.waits else Link)(self.link.group)
 
-    def _call(self, case, inputs):
-        if case.way == "heads":
-            return self._heads(case, *inputs)
-        return self._tokens(case, *inputs)
-
-    def _tokens(self, case, Q, K, V, dO):
+    def _tokens(self, case, link, Q, K, V, dO):
         """Attention, forward or both ways, and the same rows out of one process."""
         how = {"mask": case.rule()}
         if self.p == 1:
             return partial(_passes, partial(ALONE[case.alone], **how), case, Q, K, V, dO), lambda inputs: []
         shards = LAYOUTS[case.layout](case.n, self.p)
         mine = [i for span in shards[self.rank] for i in span]
-        attend = partial(WAYS[case.way], group=self.link, shards=shards, **how)
         own = [array[:, mine].clone() for array in (Q, K, V, dO)]
+        if case.way == "apart":  # what nobody who divides the work can beat, for nothing is sent
+            return partial(_passes, ALONE[case.alone], case, own[0], K, V, own[3]), lambda inputs: []
+        attend = partial(WAYS[case.way], group=link, shards=shards, **how)
 
         def right(inputs):
             whole = _passes(partial(ALONE[case.alone], **how), case, *inputs)
@@ -125,23 +124,23 @@ class Rank:
 
         return partial(_passes, attend, case, *own), right
 
-    def _heads(self, case, X, W_Q, W_K, W_V, W_O, dY):
+    def _heads(self, case, link, X, W_Q, W_K, W_V, W_O, dY):
         """A whole block, and the same out of one process."""
         if self.p == 1:
             return partial(_block, case, X, W_Q, W_K, W_V, W_O), lambda inputs: []
         *own, h, g = heads_of(W_Q, W_K, W_V, W_O, case.h, case.g, rank=self.rank, p=self.p)
         own = [W.contiguous() for W in own]
-        call = partial(head_parallel, X, *own, h, g, group=self.link, mask=case.rule())
+        call = partial(head_parallel, X, *own, h, g, group=link, mask=case.rule())
         return lambda: [call()], lambda inputs: _block(case, *inputs[:-1])
 
-    def time(self):
+    def time(self, name):
         """One call that begins when all ranks are here."""
-        link = self.link
+        run, link = self.runs[name]
         before = (link.waited, link.sent) if link else (0, 0)
         if link:
             dist.barrier(link.group)
         cpu, wall = time.process_time(), time.perf_counter()
-        self.run()
+        run()
         took = {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
         after = (link.waited, link.sent) if link else (0, 0)
         return took | {"waited": after[0] - before[0], "sent": after[1] - before[1]}
@@ -157,20 +156,19 @@ class Rank:
         return {"wall": (time.perf_counter() - began) / times}
 
     def memory(self, case):
-        """What one rank's arrays and the call add to this process at its peak."""
-        case, self.run = Case(**case), None
-        self.link = self._link(case)
-        gc.collect()
-        return {"peak_mb": machine.peak_megabytes(partial(self._alone_in_memory, case))}
+        """What this rank's arrays and the call add to the process at its peak; no rank makes them all."""
+        case, link = Case(**case), self.link
 
-    def _alone_in_memory(self, case):
-        """Only this rank's rows are ever made, as where no rank has them all."""
-        n = case.n // self.p
-        Q, K, V = (torch.ones(heads, n, case.d) for heads in (case.h, case.g, case.g))
-        if self.p == 1:
-            return ALONE[case.alone](Q, K, V, mask=case.rule())
-        shards = LAYOUTS[case.layout](case.n, self.p)
-        return WAYS[case.way](Q, K, V, group=self.link, shards=shards, mask=case.rule())
+        def whole():
+            shards = LAYOUTS[case.layout](case.n, self.p)
+            n = cuts.tokens(shards[self.rank])
+            Q, K, V = (torch.ones(heads, n, case.d) for heads in (case.h, case.g, case.g))
+            if self.p == 1:
+                return ALONE[case.alone](Q, K, V, mask=case.rule())
+            return WAYS[case.way](Q, K, V, group=link, shards=shards, mask=case.rule())
+
+        self.runs.clear()
+        return {"peak_mb": machine.peak_megabytes(whole)}
 
 
 def _passes(attend, case, Q, K, V, dO):
