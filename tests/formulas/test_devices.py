@@ -266,8 +266,8 @@ def test_all_to_all_words_of_unequal_sizes():
 
 
 def test_shared_rate_by_hand():
-    """Two devices that do 6 a second: 6 for one rank, 6 for each of two, 4 for each of three, 3 for four."""
-    assert [shared_rate(6.0, p, 2) for p in (1, 2, 3, 4)] == [6, 6, 4, 3]
+    """Two devices that do 6 a second: 6 for each of two ranks; of three or four some have half a device."""
+    assert [shared_rate(6.0, p, 2) for p in (1, 2, 3, 4, 5)] == [6, 6, 3, 3, 2]
 
 
 def test_transfer_seconds_by_hand():

@@ -260,13 +260,15 @@ def most_ranks(n: int, h: int, g: int) -> tuple[int, int, int]:
 
 @scalars(rate=rate, p=whole(1), devices=whole(1))
 def shared_rate(rate: float, p: int, devices: int) -> float:
-    """Eq. shared-rate:  P min(1, c / p).
+    """Eq. shared-rate:  P / ⌈p / c⌉.
 
-    What each of p ranks gets of c devices, of which one alone would do P = `rate` in a second: operations, or
-    bytes where a processor moves them. Up to c ranks share nothing; above, c devices do the work of p.
-    Returns a rate in the unit of P. Raises ValueError, naming the argument that does not fit.
+    What the slowest of p ranks gets of c devices, if each rank stays on one, and one alone would do P =
+    `rate` in a second: operations, or bytes where a processor moves them. Up to c ranks share nothing; above,
+    all wait for those of the device that has the most, so that three ranks on two are no faster than two
+    would be with as much work each. Returns a rate in the unit of P.
+    Raises ValueError, naming the argument that does not fit.
     """
-    return rate * min(1, devices / p)
+    return rate / -(-p // devices)
 
 
 @scalars(messages=whole(0), sent_bytes=not_negative, bytes_per_second=rate, latency=not_negative)
