@@ -58,7 +58,8 @@ def sent(ax, ranks, ways, unit="GB"):
         if len(numbers) < len(ranks):
             ax.plot(x[-1], numbers[-1], "x", color=OTHER, markersize=11, zorder=5)
     ax.set_xscale("log", base=2)
-    ax.set_yscale("log")
+    ax.set_yscale("log", base=2)
+    ax.yaxis.set_major_formatter("{x:g}")
     ax.set_xticks(ranks, ranks)
     ax.minorticks_off()
     ax.set_xlabel("p, ranks")

@@ -6,6 +6,7 @@ of the library's messages below is an error.
 
 import os
 import signal
+import time
 from datetime import timedelta
 from typing import Any
 
@@ -21,7 +22,7 @@ from selfattention.parallel.ring import ring
 from selfattention.parallel.shards import contiguous, tokens
 from selfattention.parallel.sums import summed
 
-HURRY = 2  # seconds that a message may take which is not going to arrive
+HURRY = 3  # seconds that a message may take which is not going to arrive
 
 
 def heads_first(link: Link) -> list[list[float]]:
@@ -116,6 +117,7 @@ class Dying(Link):
 
     def start(self, step: str, *arguments: Any) -> Any:
         if step == self.last:
+            time.sleep(0.5)  # the others have what was sent before, and wait
             os.kill(os.getpid(), getattr(signal, "SIGKILL", signal.SIGTERM))
         return super().start(step, *arguments)
 
