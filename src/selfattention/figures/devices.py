@@ -2,6 +2,7 @@
 
 import numpy as np
 from matplotlib.colors import LinearSegmentedColormap, to_rgb
+from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 
 from selfattention.figures import ROLES
@@ -98,3 +99,58 @@ def steps(axes, work):
 
 def _pale(role):
     return LinearSegmentedColormap.from_list(role, [HIDDEN, ROLES[role]])
+
+
+def predicted(ax, rows, band):
+    """Seconds as predicted against seconds as measured: a mark for each (way, p, predicted, measured).
+
+    Between the outer lines the prediction is off by `band` of what was measured, or less.
+    """
+    both = np.array([row[2:] for row in rows], dtype=float)
+    ends = np.array([both.min() * 0.7, both.max() * 1.4])
+    ax.fill_between(ends, ends * (1 - band), ends * (1 + band), color=HIDDEN, linewidth=0)
+    ax.plot(ends, ends, color=OTHER, linewidth=1, linestyle="--")
+    for way, (role, marker) in WAYS.items():
+        own = [(measured, said) for name, _, said, measured in rows if name == way]
+        ax.plot(*np.transpose(own), marker, color=ROLES[role], markersize=6, alpha=0.8, label=way)
+    for _, p, said, measured in rows:
+        ax.annotate(f"{p}", (measured, said), xytext=(5, -8), textcoords="offset points", fontsize=7)
+    ax.set_xscale("log")
+    ax.set_yscale("log")
+    ax.set_xlim(*ends)
+    ax.set_ylim(*ends)
+    ax.set_aspect("equal")
+    ax.xaxis.set_major_formatter("{x:g}")
+    ax.yaxis.set_major_formatter("{x:g}")
+    ax.set_xlabel("seconds, measured")
+    ax.set_ylabel("seconds, predicted")
+    ax.legend(loc="upper left")
+
+
+def winners(axes, ranks, lengths, fastest, hides):
+    """Which way is fastest, for every number of ranks and tokens, a panel per cluster.
+
+    `fastest` {title: (lengths, ranks) of names}; above the line of `hides` {title: (ranks)} a ring hides.
+    """
+    names = list(WAYS)
+    colours = [tuple(1 - 0.6 * (1 - np.array(to_rgb(ROLES[role])))) for role, _ in WAYS.values()]
+    y = np.log2(lengths)
+    for ax, (title, found) in zip(axes, fastest.items(), strict=True):
+        for (row, column), name in np.ndenumerate(found):
+            cell = Rectangle((column - 0.5, y[row] - 0.5), 1, 1, facecolor=colours[names.index(name)])
+            ax.add_patch(cell)
+        ax.plot(range(len(ranks)), np.log2(hides[title]), color=OTHER, linewidth=1.5)
+        ax.set_xlim(-0.5, len(ranks) - 0.5)
+        ax.set_ylim(y[0] - 0.5, y[-1] + 0.5)
+        ax.set_xticks(range(0, len(ranks), 2), ranks[::2])
+        ax.set_yticks(y[::2], [_tokens(n) for n in lengths[::2]] if ax is axes[0] else [""] * len(y[::2]))
+        ax.set_xlabel("ranks")
+        ax.set_title(title)
+    axes[0].set_ylabel("tokens")
+    handles = [Patch(color=colour, label=name) for name, colour in zip(names, colours, strict=True)]
+    handles.append(Line2D([], [], color=OTHER, label="above it, a ring hides"))
+    axes[0].figure.legend(handles=handles, loc="outside lower center", ncols=4)
+
+
+def _tokens(n):
+    return f"{n // 2**20} M" if n >= 2**20 else f"{n // 2**10} k"
