@@ -56,6 +56,7 @@ ALLOWED = {
     },
     "check.py": {"selfattention.exercises"},
     "families.py": {"numpy", "jaxtyping", "selfattention.formulas", "selfattention.printed"},
+    "clusters.py": {"selfattention.formulas", "selfattention.signatures"},
     "figures": {"numpy", "matplotlib", "selfattention.figures"},
     "display.py": {"IPython"},
     "modules.py": {"numpy", "torch", "selfattention.masks"},
