@@ -101,30 +101,22 @@ def _pale(role):
     return LinearSegmentedColormap.from_list(role, [HIDDEN, ROLES[role]])
 
 
-def predicted(ax, rows, band):
-    """Seconds as predicted against seconds as measured: a mark for each (way, p, predicted, measured).
+def predicted(ax, ratios, band):
+    """Predicted over measured seconds, a row for each workload: {name: {p: ratio}}, the numbers are p.
 
-    Between the outer lines the prediction is off by `band` of what was measured, or less.
+    In the grey the prediction is off by `band` of what was measured, or less.
     """
-    both = np.array([row[2:] for row in rows], dtype=float)
-    ends = np.array([both.min() * 0.7, both.max() * 1.4])
-    ax.fill_between(ends, ends * (1 - band), ends * (1 + band), color=HIDDEN, linewidth=0)
-    ax.plot(ends, ends, color=OTHER, linewidth=1, linestyle="--")
-    for way, (role, marker) in WAYS.items():
-        own = [(measured, said) for name, _, said, measured in rows if name == way]
-        ax.plot(*np.transpose(own), marker, color=ROLES[role], markersize=6, alpha=0.8, label=way)
-    for _, p, said, measured in rows:
-        ax.annotate(f"{p}", (measured, said), xytext=(5, -8), textcoords="offset points", fontsize=7)
-    ax.set_xscale("log")
-    ax.set_yscale("log")
-    ax.set_xlim(*ends)
-    ax.set_ylim(*ends)
-    ax.set_aspect("equal")
-    ax.xaxis.set_major_formatter("{x:g}")
-    ax.yaxis.set_major_formatter("{x:g}")
-    ax.set_xlabel("seconds, measured")
-    ax.set_ylabel("seconds, predicted")
-    ax.legend(loc="upper left")
+    ax.axvspan(1 - band, 1 + band, color=HIDDEN, linewidth=0)
+    ax.axvline(1, color=OTHER, linewidth=1, linestyle="--")
+    for y, found in enumerate(ratios.values()):
+        for p, ratio in found.items():
+            ax.text(ratio, y, f"{p}", ha="center", va="center", fontweight="bold", color=ROLES["Q"])
+    most = max(abs(ratio - 1) for found in ratios.values() for ratio in found.values())
+    ax.set_xlim(1 - 1.2 * max(most, band), 1 + 1.2 * max(most, band))
+    ax.set_yticks(range(len(ratios)), ratios)
+    ax.set_ylim(len(ratios) - 0.5, -0.5)
+    ax.tick_params(axis="y", length=0)
+    ax.set_xlabel("predicted, over measured")
 
 
 def winners(axes, ranks, lengths, fastest, hides):
