@@ -80,6 +80,7 @@ BARS = [
     ("block", "heads", ALONE, 0.56),
     ("dense", "all-to-all", ALONE, 0.58),
 ]
+LONG, MORE = 2048, 5  # tokens from which a call is long enough for few rounds; else so many times as many
 MEMORY = 0.55  # of one process's peak: asked of a rank of two
 MODELLED = "ring", "all-to-all", "heads"
 HOW = (
@@ -161,7 +162,7 @@ def measured(crews, workload, alone, candidates, rounds):
         answers = crews.ask(p, "prepare", name=name, case=asdict(case))
         errors[name, p] = max((answer["error"] for answer in answers), key=lambda error: error or 0)
     samples = {(name, p): [] for name, p, _ in everyone}
-    for _ in range(rounds):
+    for _ in range(rounds if alone.n >= LONG else MORE * rounds):
         for (name, p), taken in samples.items():
             taken.append(crews.ask(p, "time", name=name))
     samples[ALONE, 1].append(crews.ask(1, "time", name=ALONE))
@@ -173,15 +174,15 @@ def measured(crews, workload, alone, candidates, rounds):
         row |= statistics(walls[name, p], walls[ALONE, 1])
         row["cpu"], row["waited"] = (median(taken, key) for key in ("cpu", "waited"))
         row |= {"sent": slowest(taken[0], "sent"), "flops": flops(case, p), "error": errors[name, p]}
-        others = [other for *_, other, _ in matching(workload, name) if other != ALONE]
-        row |= {
-            "over": {other: over(walls[name, p], walls[other, p]) for other in others if (other, p) in walls}
-        }
+        row["over"] = {other: over(walls[name, p], walls[other, 2]) for other in rivals(workload, name, p)}
         yield row
 
 
-def matching(workload, name):
-    return [bar for bar in BARS if bar[:2] == (workload, name)]
+def rivals(workload, name, p):
+    """Whom else two ranks are held against: whom a bar names, and in the same job two that send nothing."""
+    named = [other for job, who, other, _ in BARS if (job, who) == (workload, name) and other != ALONE]
+    apart = ["apart"] if workload == "dense" and name != "apart" else []
+    return named + apart if p == 2 else []
 
 
 def slowest(answers, key):
