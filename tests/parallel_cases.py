@@ -152,28 +152,6 @@ def sum_in_disorder(link):
     return numbers((ours, theirs, 2 * torch.arange(24.0).reshape(2, 3, 4) + 100))
 
 
-def library_says(link, what):
-    """What `torch.distributed` does with what our layer does not let pass, over gloo."""
-    me, other = link.rank, 1 - link.rank
-    if what == "shorter":
-        into = torch.full((6,), -1.0)
-        if me == 0:
-            dist.send(torch.arange(4.0), group=link.group, group_dst=1)
-        else:
-            dist.recv(into, group=link.group, group_src=0)
-        return into.tolist()
-    if what == "other shape":
-        array = torch.arange(6.0).reshape((2, 3) if me == 0 else (3, 2))
-        dist.all_reduce(array, group=link.group)
-        return array.flatten().tolist()
-    if what == "broadcast":
-        array = torch.arange(6.0).reshape(2, 3)
-        array = array.T.contiguous().T if me == 0 else torch.zeros(2, 3)
-        dist.broadcast(array, group=link.group, group_src=0)
-        return array.flatten().tolist()
-    raise AssertionError(other)
-
-
 def changed_while_sent(link):
     """A message whose numbers are changed before it has arrived."""
     other = 1 - link.rank
@@ -361,20 +339,3 @@ def mesh_of_two_dimensions(link):
     O, _ = ring(*rows, group=mesh["cp"], shards=cuts.contiguous(2, 2))
     assert torch.equal(O, rows[0])
     ring(*rows, group=mesh, shards=cuts.contiguous(2, 2))
-
-
-def context_parallel(link, causal):
-    """PyTorch's own, on this machine's processor: rows of its answer, or what it says instead."""
-    from torch.distributed.tensor.experimental import context_parallel
-    from torch.nn.attention import SDPBackend, sdpa_kernel
-
-    rng = torch.Generator().manual_seed(0)
-    Q, K, V = (torch.randn(1, 2, 16, 4, generator=rng) for _ in range(3))
-    whole = torch.nn.functional.scaled_dot_product_attention(Q, K, V, is_causal=causal)
-    mesh = DeviceMesh.from_group(link.group, "cpu", mesh=list(range(link.size)), mesh_dim_names=("cp",))
-    with (
-        sdpa_kernel(SDPBackend.MATH),
-        context_parallel(mesh, buffers=[Q, K, V, whole], buffer_seq_dims=[2] * 4),
-    ):
-        O = torch.nn.functional.scaled_dot_product_attention(Q, K, V, is_causal=causal)
-        return float((O - whole).abs().max())

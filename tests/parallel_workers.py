@@ -8,15 +8,18 @@ import multiprocessing
 import os
 import signal
 import tempfile
+import time
 import traceback
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from datetime import timedelta
 from pathlib import Path
 
+import torch
 import torch.distributed as dist
 
 from selfattention.parallel.__main__ import main
-from selfattention.parallel.links import Link
+from selfattention.parallel.links import Link, RankFailed
+from selfattention.parallel.processes import joined
 
 MOST = 4
 CONTEXT = multiprocessing.get_context("forkserver")
@@ -99,6 +102,24 @@ def command(pipe, environment, arguments):
     with redirect_stdout(io.StringIO()) as output, redirect_stderr(io.StringIO()) as errors:
         status = main(arguments)
     pipe.send((status, output.getvalue(), errors.getvalue()))
+
+
+def group_that_breaks(pipe, environment):
+    """Join as the command does. Rank 2 dies, rank 0 writes to it, and rank 1 asks a second later."""
+    os.environ.update(environment)
+    try:
+        with joined() as link:
+            if link.rank == 2:
+                os.kill(os.getpid(), signal.SIGKILL)
+            one = torch.ones(1)
+            if link.rank == 0:
+                link.start("a message", link.call(), {2: one}, {2: (1,)}, one).wait()
+            while link.told() is None:
+                time.sleep(0.02)
+            time.sleep(1)
+            raise RankFailed(link.told())
+    except RankFailed as error:
+        pipe.send(str(error))
 
 
 def serve(pipe, rank, ranks, path):

@@ -67,6 +67,7 @@ ALLOWED = {
     },
     "check.py": {"selfattention.exercises", "selfattention.grading"},
     "families.py": {"numpy", "jaxtyping", "selfattention.formulas", "selfattention.printed"},
+    "clusters.py": {"selfattention.formulas", "selfattention.signatures"},
     "figures": {"numpy", "matplotlib", "selfattention.figures"},
     "display.py": {"IPython"},
     "modules.py": {"numpy", "torch", "selfattention.masks"},

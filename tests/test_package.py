@@ -186,7 +186,14 @@ DOORS += [
     "trained.smollm2",
     "trained.tokenizer",
 ]
-DOORS += ["families", "vision_modules", "trained.digits", "trained.digit_runs", "trained.deletion"]
+DOORS += [
+    "clusters",
+    "families",
+    "vision_modules",
+    "trained.digits",
+    "trained.digit_runs",
+    "trained.deletion",
+]
 DOORS += ["trained.cell_picture", "trained.cells", "trained.cell_runs", "trained.paired", "trained.rows"]
 DOORS += ["trained.message", "trained.message_runs"]
 DOORS += ["mutants.kill_matrix", "trained.reactions", "trained.rxnmapper", "trained.smiles"]

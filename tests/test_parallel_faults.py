@@ -11,7 +11,7 @@ import parallel_cases as cases
 import pytest
 import torch
 from oracle import Case
-from parallel_workers import CONTEXT, Pool, command, pool, serve_from_rank_0
+from parallel_workers import CONTEXT, Pool, command, group_that_breaks, pool, serve_from_rank_0
 from test_parallel import assert_within_budget, gathered
 
 from selfattention.parallel.__main__ import arguments_of, main
@@ -120,17 +120,29 @@ def free_port():
         return one.getsockname()[1]
 
 
-def ended(port, *worlds, arguments=()):
-    """(exit status, output, errors) of one process for each rank, of a world of that size."""
+def begun(port, worlds, target, *arguments):
+    """A pipe to one new process for each rank, of a world of that size, in which `target` runs."""
     pipes = []
     for rank, size in enumerate(worlds):
         mine, theirs = CONTEXT.Pipe()
         told = {"RANK": rank, "WORLD_SIZE": size, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
         environment = {name: str(value) for name, value in told.items()}
-        CONTEXT.Process(target=command, args=(theirs, environment, [*arguments]), daemon=True).start()
+        CONTEXT.Process(target=target, args=(theirs, environment, *arguments), daemon=True).start()
         pipes.append(mine)
+    return pipes
+
+
+def ended(port, *worlds, arguments=()):
+    """(exit status, output, errors) of the command in one process for each rank."""
+    pipes = begun(port, worlds, command, [*arguments])
     assert all(pipe.poll(60) for pipe in pipes)
     return [pipe.recv() for pipe in pipes]
+
+
+def test_rank_0_does_not_take_the_store_away_before_all_have_read_who_failed():
+    first, second, _ = begun(free_port(), [3, 3, 3], group_that_breaks)
+    said = [pipe.recv() if pipe.poll(60) else None for pipe in (first, second)]
+    assert said == ["rank 2 is gone in a message; rank 0 was in a message", "rank 2 is gone in a message"]
 
 
 def test_a_second_run_has_the_same_port():

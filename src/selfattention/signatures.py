@@ -378,6 +378,16 @@ def rate(name, value):
     return _measure(name, value, "a positive number, or inf", lambda number: number > 0)
 
 
+def share(name, value):
+    """The rule for a part of something that may be none of it, or all."""
+    return _measure(name, value, "a number from 0 to 1", lambda number: 0 <= number <= 1)
+
+
+def some(name, value):
+    """The rule for a part that may be all, and is not none."""
+    return _measure(name, value, "a number above 0, up to 1", lambda number: 0 < number <= 1)
+
+
 def _measure(name, value, wanted, fits):
     try:
         number = math.nan if isinstance(value, bool) or not isinstance(value, Real) else float(value)

@@ -16,8 +16,10 @@ from selfattention.formulas import (
     attention,
     causal_work,
     contiguous_work,
+    exposed_seconds,
     finish_state,
     head_parallel_words,
+    hiding_tokens,
     masked_attention,
     masked_scores,
     merge_states,
@@ -25,11 +27,15 @@ from selfattention.formulas import (
     multi_head_attention,
     ring_backward_bytes,
     ring_bytes,
+    ring_seconds,
     ring_words,
     scaled_scores,
     shard_start,
+    shared_rate,
     split_heads,
+    step_seconds,
     tile_state,
+    transfer_seconds,
     zigzag_work,
 )
 
@@ -257,3 +263,70 @@ def test_all_to_all_words_of_unequal_sizes():
     """Two of seven tokens with six heads in three groups, then seven with two in one; widths 5 and 3."""
     before, after = 2 * 6 * (5 + 3 + 1) + 2 * 3 * (5 + 3), 7 * 2 * (5 + 3 + 1) + 7 * 1 * (5 + 3)
     assert all_to_all_words(7, 2, 6, 2, 3, 1, 5, 3) == before + after
+
+
+def test_shared_rate_by_hand():
+    """Two devices that do 6 a second: 6 for each of two ranks; of three or four some have half a device."""
+    assert [shared_rate(6.0, p, 2) for p in (1, 2, 3, 4, 5)] == [6, 6, 3, 3, 2]
+
+
+def test_transfer_seconds_by_hand():
+    """Three messages of 40 bytes together, half a second each before it moves, 10 bytes a second."""
+    assert transfer_seconds(3, 40, 10, 0.5) == 1.5 + 4
+    assert transfer_seconds(0, 0, 10, 0.5) == 0
+
+
+def test_step_seconds_by_hand():
+    """Three seconds of computing and two of sending: 5 after one another, 3 side by side, 4 half and half."""
+    assert [step_seconds(3, 2, overlap) for overlap in (0, 0.5, 1)] == [5, 4, 3]
+    assert [step_seconds(2, 3, overlap) for overlap in (0, 0.5, 1)] == [5, 4, 3]
+    with pytest.raises(ValueError, match=r"^overlap is 1.5; wanted a number from 0 to 1$"):
+        step_seconds(3, 2, 1.5)
+
+
+def test_ring_seconds_by_hand():
+    """Three tiles of 2 seconds; two messages of 20 bytes, 2.5 seconds each, that begin with the first two."""
+    rank = {"flops": 600, "sent_bytes": 40, "flops_per_second": 100, "bytes_per_second": 10, "latency": 0.5}
+    assert ring_seconds(3, **rank, overlap=1) == 2.5 + 2.5 + 2
+    assert ring_seconds(3, **rank, overlap=0) == 3 * 2 + 2 * 2.5
+    assert ring_seconds(3, **rank, overlap=0.5) == 10 - 1  # each of two steps hides one of two seconds
+    assert ring_seconds(1, **rank, overlap=1) == 6  # nobody to send to, whatever it would send
+    assert ring_seconds(3, 900, 40, 100, 10, 0.5, 1) == 9  # hidden behind tiles of 3 seconds
+
+
+def test_exposed_seconds_by_hand():
+    """Six seconds of computing, four messages that wait half a second each, 40 bytes in 4 seconds."""
+    assert exposed_seconds(3, 600, 40, 100, 10, 0.5) == 6 + 2 + 4
+    assert exposed_seconds(1, 600, 0, 100, 10, 0.5) == 6
+
+
+def test_ring_seconds_without_overlap_are_exposed():
+    """What a ring cannot hide it pays like the others, but for p − 1 messages where they have 2 (p − 1)."""
+    ring = ring_seconds(5, 600, 40, 100, 10, 0.5, 0)
+    assert ring == pytest.approx(exposed_seconds(5, 600, 40, 100, 10, 0.5) - 4 * 0.5)
+
+
+def test_hiding_tokens_by_hand():
+    """One head, widths 1, half a word a second sent, 4 operations done: a tile of x takes x² s, its keys 4 x.
+
+    And with a latency of 5 seconds x² = 5 + 4 x, so 5 tokens.
+    """
+    machine = {"word_bytes": 2, "flops_per_second": 4, "bytes_per_second": 1}
+    assert hiding_tokens(1, 1, 1, 1, 1, **machine, latency=0) == 4
+    assert hiding_tokens(1, 1, 1, 1, 1, **machine, latency=5) == 5
+    assert hiding_tokens(8, 1, 1, 1, 1, **machine, latency=0) == 0.5  # eight heads share the keys
+    assert hiding_tokens(1, 1, 1, 1, 0.5, **machine, latency=0) == 8  # half the pairs, twice the tokens
+    assert hiding_tokens(1, 1, 1, 1, 1, 2, np.inf, 1, 0) == np.inf  # behind nothing, nothing hides
+    with pytest.raises(ValueError, match=r"^seen is 0; wanted a number above 0, up to 1$"):
+        hiding_tokens(1, 1, 1, 1, 0, **machine, latency=0)
+
+
+@given(st.integers(1, 64), st.integers(1, 8), st.floats(0.1, 1), st.floats(1e9, 1e15), st.floats(1e6, 1e12))
+def test_hiding_tokens_hide(h, g, seen, rate, speed):
+    """With so many tokens a rank the tile takes as long as its message; with more, longer."""
+    d_k, d_v, latency = 5, 3, 1e-5
+    x = hiding_tokens(h, g, d_k, d_v, seen, 2, rate, speed, latency)
+    for tokens, longer in (x, False), (2 * x, True):
+        tile = 2 * seen * h * tokens**2 * (d_k + d_v) / rate
+        message = transfer_seconds(1, tokens * g * (d_k + d_v) * 2, speed, latency)
+        assert tile > message if longer else tile == pytest.approx(message)

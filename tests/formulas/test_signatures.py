@@ -43,11 +43,14 @@ EVERY_INTEGER = [np.int8, np.uint8, np.int16, np.int32, np.uint32, np.int64, np.
 MEASURES = {
     "arithmetic_intensity": ["flops", "words"],
     "central_difference": ["step"],
+    "exposed_seconds": ["flops", "sent_bytes", "flops_per_second", "bytes_per_second", "latency"],
     "frequencies": ["base"],
     "gaussian_scores": ["tau"],
+    "hiding_tokens": ["seen", "flops_per_second", "bytes_per_second", "latency"],
     "layer_norm": ["epsilon"],
     "leave_one_out": ["tau"],
     "nadaraya_watson": ["tau"],
+    "ring_seconds": ["flops", "sent_bytes", "flops_per_second", "bytes_per_second", "latency", "overlap"],
     "rms_norm": ["epsilon"],
     "roofline": ["intensity", "flops_per_second", "bytes_per_second"],
     "rotary": ["base"],
@@ -55,11 +58,15 @@ MEASURES = {
     "rotary_step": ["base"],
     "rotation": ["base"],
     "score_variance": ["query_variance", "key_variance"],
+    "shared_rate": ["rate"],
     "sinusoids": ["base"],
+    "step_seconds": ["computing", "sending", "overlap"],
+    "transfer_seconds": ["sent_bytes", "bytes_per_second", "latency"],
 }
 MEASURED = [(name, argument) for name, measures in MEASURES.items() for argument in measures]
 MAY_BE_ZERO = {"flops", "intensity", "epsilon", "query_variance", "key_variance"}
-MAY_BE_INFINITE = {"flops_per_second", "bytes_per_second"}
+MAY_BE_ZERO |= {"sent_bytes", "latency", "computing", "sending", "overlap"}
+MAY_BE_INFINITE = {"flops_per_second", "bytes_per_second", "rate"}
 
 
 def call_of(name):

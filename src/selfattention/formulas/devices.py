@@ -3,9 +3,15 @@
 p ranks, counted from 0, share one attention. Heads, tokens or both may be divided among them; what is
 divided has its bytes, its words of memory and its pairs of query and key on every rank. Bytes are those
 that a rank sends; all ranks together receive as many.
+
+What that takes is said by a model with five measures of a machine: the operations and the bytes that a rank
+gets done in a second, the seconds before a message moves, the part of a message that computing hides, and
+how many devices the ranks have. `selfattention.clusters` has the figures that others have published.
 """
 
-from selfattention.signatures import scalars, whole
+import math
+
+from selfattention.signatures import not_negative, rate, scalars, share, some, whole
 
 
 @scalars(n=whole(0), p=whole(1), rank=whole(0))
@@ -250,6 +256,141 @@ def most_ranks(n: int, h: int, g: int) -> tuple[int, int, int]:
     if h % g:
         raise ValueError(f"g is {g}; wanted a divisor of h = {h}")
     return h, n, min(g, n)
+
+
+@scalars(rate=rate, p=whole(1), devices=whole(1))
+def shared_rate(rate: float, p: int, devices: int) -> float:
+    """Eq. shared-rate:  P / ⌈p / c⌉.
+
+    What the slowest of p ranks gets of c devices, if each rank stays on one, and one alone would do P =
+    `rate` in a second: operations, or bytes where a processor moves them. Up to c ranks share nothing; above,
+    all wait for those of the device that has the most, so that three ranks on two are no faster than two
+    would be with as much work each. Returns a rate in the unit of P.
+    Raises ValueError, naming the argument that does not fit.
+    """
+    return rate / -(-p // devices)
+
+
+@scalars(messages=whole(0), sent_bytes=not_negative, bytes_per_second=rate, latency=not_negative)
+def transfer_seconds(messages: int, sent_bytes: float, bytes_per_second: float, latency: float) -> float:
+    """Eq. transfer-seconds:  k α + N / β.
+
+    k messages, one after the other, of N bytes together: each waits α = `latency` seconds before its first
+    byte moves, and then β = `bytes_per_second` of them do in a second. Returns seconds.
+    Raises ValueError, naming the argument that does not fit.
+    Source: Hockney 1994.
+    """
+    return messages * latency + sent_bytes / bytes_per_second
+
+
+@scalars(computing=not_negative, sending=not_negative, overlap=share)
+def step_seconds(computing: float, sending: float, overlap: float) -> float:
+    """Eq. step-seconds:  max(t_c, t_s) + (1 − ω) min(t_c, t_s).
+
+    A step that computes for t_c seconds while a message is on its way for t_s. Of the shorter of the two the
+    longer hides the part ω = `overlap`: all of it where ω = 1, and where ω = 0 they come one after the other.
+    Returns seconds. Raises ValueError, naming the argument that does not fit.
+    """
+    return max(computing, sending) + (1 - overlap) * min(computing, sending)
+
+
+@scalars(
+    p=whole(1),
+    flops=not_negative,
+    sent_bytes=not_negative,
+    flops_per_second=rate,
+    bytes_per_second=rate,
+    latency=not_negative,
+    overlap=share,
+)
+def ring_seconds(
+    p: int,
+    flops: float,
+    sent_bytes: float,
+    flops_per_second: float,
+    bytes_per_second: float,
+    latency: float,
+    overlap: float,
+) -> float:
+    """Eq. ring-seconds:  (p − 1) step(t_c, t_s) + t_c,  t_c = W / (p P),  t_s = α + N / ((p − 1) β).
+
+    A rank with W = `flops` operations to do and N = `sent_bytes` to send on, `ring_bytes`: in each of p steps
+    it does a p-th of the work, and in all but the last a (p − 1)-th of the bytes leaves meanwhile. Of unequal
+    ranks the one with the most work says how long it takes. Returns seconds.
+    Raises ValueError, naming the argument that does not fit.
+    Source: Liu et al. 2023, section 3.
+    """
+    computing = flops / (p * flops_per_second)
+    if p == 1:
+        return computing
+    sending = transfer_seconds(1, sent_bytes / (p - 1), bytes_per_second, latency)
+    return (p - 1) * step_seconds(computing, sending, overlap) + computing
+
+
+@scalars(
+    p=whole(1),
+    flops=not_negative,
+    sent_bytes=not_negative,
+    flops_per_second=rate,
+    bytes_per_second=rate,
+    latency=not_negative,
+)
+def exposed_seconds(
+    p: int,
+    flops: float,
+    sent_bytes: float,
+    flops_per_second: float,
+    bytes_per_second: float,
+    latency: float,
+) -> float:
+    """Eq. exposed-seconds:  W / P + 2 (p − 1) α + N / β.
+
+    Where computing waits for messages and messages for computing. So it is by heads, with N =
+    `all_reduce_bytes` that go twice around, p − 1 messages each time; and by all-to-all, with N =
+    `all_to_all_bytes` in one message to each of p − 1 others before, and one afterwards. Returns seconds.
+    Raises ValueError, naming the argument that does not fit.
+    Source: Shoeybi et al. 2019 and Jacobs et al. 2023, for what is sent.
+    """
+    return flops / flops_per_second + transfer_seconds(2 * (p - 1), sent_bytes, bytes_per_second, latency)
+
+
+@scalars(
+    h=whole(1),
+    g=whole(1),
+    d_k=whole(1),
+    d_v=whole(0),
+    seen=some,
+    word_bytes=whole(1),
+    flops_per_second=rate,
+    bytes_per_second=rate,
+    latency=not_negative,
+)
+def hiding_tokens(
+    h: int,
+    g: int,
+    d_k: int,
+    d_v: int,
+    seen: float,
+    word_bytes: int,
+    flops_per_second: float,
+    bytes_per_second: float,
+    latency: float,
+) -> float:
+    """Eq. hiding-tokens:  n / p ≥ (b + √(b² + 4 a α)) / (2 a),  without latency n / p ≥ g B P / (2 s h β).
+
+    How many tokens a rank must have for a ring to hide behind arithmetic: a step's tile takes a (n / p)²
+    seconds, a = 2 s h (d_k + d_v) / P, and its message α + b n / p, b = g (d_k + d_v) B / β. Of the pairs
+    of a tile the part s = `seen` is computed: all where there is no mask, half in a causal zig-zag. h heads
+    share g groups of keys and values. Returns a number of tokens, seldom a whole one; infinity where
+    computing takes no time.
+    Raises ValueError, naming the argument that does not fit.
+    Source: Liu et al. 2023, section 3, where g = h, s = 1 and α = 0.
+    """
+    per_pair = 2 * seen * h * (d_k + d_v) / flops_per_second
+    per_token = g * (d_k + d_v) * word_bytes / bytes_per_second
+    if per_pair == 0:
+        return math.inf
+    return (per_token + math.sqrt(per_token**2 + 4 * per_pair * latency)) / (2 * per_pair)
 
 
 def _check_rank(rank, p):

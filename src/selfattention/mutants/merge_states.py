@@ -45,3 +45,11 @@ def newest_maximum(c_1, Z_1, O_1, c_2, Z_2, O_2):
     """The newest tile's maximum instead of the largest: overflow when the scores fall. Chapter 13."""
     a_1 = np.exp(c_1 - c_2)
     return c_2, a_1 * Z_1 + Z_2, a_1[..., None] * O_1 + O_2
+
+
+def logarithms_to_base_two(c_1, Z_1, O_1, c_2, Z_2, O_2):
+    """2 to the power of c_t − c, not e: the logarithms are those of another kernel. Chapter 16."""
+    c = np.maximum(c_1, c_2)
+    shift = np.where(np.isneginf(c), 0, c)
+    a_1, a_2 = np.exp2(c_1 - shift), np.exp2(c_2 - shift)
+    return c, a_1 * Z_1 + a_2 * Z_2, a_1[..., None] * O_1 + a_2[..., None] * O_2

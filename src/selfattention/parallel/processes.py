@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 
 from selfattention.extras import needed
@@ -22,7 +22,8 @@ def joined(*, patience: float = 60.0) -> Iterator[Link]:
     """A link to all processes that `torchrun` has started: gloo, or nccl where every rank has a GPU.
 
     Waits at most `patience` seconds, for the others to come and then for each message. Leaves the group at
-    the end, so that another run may have the port.
+    the end, so that another run may have the port. Where a rank has failed, rank 0 leaves last, if it keeps
+    the store in which the others read who it was.
     Raises RuntimeError where the environment names no processes, ValueError where two ranks expect another
     number of them, RankFailed where one does not come.
     """
@@ -33,7 +34,8 @@ def joined(*, patience: float = 60.0) -> Iterator[Link]:
             "torchrun --standalone --nproc-per-node 2 -m selfattention.parallel"
         )
     rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-    store = _store(rank, patience)
+    keeps = rank == 0 and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
+    store = _store(keeps, patience)
     _check_sizes(dist.PrefixStore("selfattention/sizes", store), rank, size, patience)
     local = int(os.environ.get("LOCAL_RANK", rank))
     on_gpu = torch.cuda.is_available() and torch.cuda.device_count() > local
@@ -46,20 +48,24 @@ def joined(*, patience: float = 60.0) -> Iterator[Link]:
         world_size=size,
         timeout=timedelta(seconds=patience),
     )
+    link = Link()
     try:
-        yield Link()
+        yield link
         dist.barrier()  # who keeps the store must not leave while another may look into it
+    except BaseException:
+        if link.told() is not None:
+            _let_the_others_hear(dist.PrefixStore("selfattention/heard", store), rank, size, keeps)
+        raise
     finally:
         dist.destroy_process_group()
 
 
-def _store(rank, patience):
+def _store(keeps, patience):
     """Where ranks leave notes: torchrun keeps it, or rank 0."""
-    kept_by_torchrun = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
     return dist.TCPStore(
         os.environ["MASTER_ADDR"],
         int(os.environ["MASTER_PORT"]),
-        is_master=rank == 0 and not kept_by_torchrun,
+        is_master=keeps,
         wait_for_workers=False,  # they are counted below, by name
         timeout=timedelta(seconds=patience),
     )
@@ -94,3 +100,14 @@ def _let_the_others_see(store, start, rank, ranks):
         if rank != 0 or (len(came) > 1 and all(store.check([f"{start}/{other}/has seen"]) for other in came)):
             return
         time.sleep(0.02)
+
+
+def _let_the_others_hear(store, rank, size, keeps):
+    """Whoever keeps the store stays until all but one have read in it who that was, or for five seconds."""
+    with suppress(RuntimeError):  # it is gone already
+        store.set(str(rank), "")
+        until = time.monotonic() + 5
+        while keeps and time.monotonic() < until:
+            if sum(store.check([str(other)]) for other in range(size)) >= size - 1:
+                return
+            time.sleep(0.02)

@@ -1,0 +1,130 @@
+"""Processes that a notebook starts: they answer, fail and die as said, and are gone afterwards."""
+
+import multiprocessing
+import os
+
+import numpy as np
+import pytest
+import torch
+
+from selfattention import masks
+from selfattention.implementations import numpy_direct
+from selfattention.parallel import surprises
+from selfattention.parallel.all_to_all import all_to_all
+from selfattention.parallel.links import RankFailed
+from selfattention.parallel.ring import ring
+from selfattention.parallel.shards import zigzag
+from selfattention.parallel.whole import from_whole
+from selfattention.parallel.workers import workers
+
+
+def where(link, more):
+    return link.rank, link.size, os.getpid(), torch.get_num_threads(), more
+
+
+def only_one_fails(link):
+    if link.rank == 1:
+        raise ValueError("rank 1 will not")
+    return link.rank
+
+
+@pytest.fixture(scope="module")
+def two():
+    with workers(2) as running:
+        yield running
+
+
+def test_every_rank_answers_in_its_place_from_a_process_of_its_own(two):
+    answers = two.run(where, "said")
+    assert [(rank, size, threads, more) for rank, size, _, threads, more in answers] == [
+        (0, 2, 1, "said"),
+        (1, 2, 1, "said"),
+    ]
+    assert len({os.getpid(), *(pid for _, _, pid, *_ in answers)}) == 3
+
+
+def test_an_error_of_one_rank_is_raised_or_shown(two):
+    first, second = two.tried(only_one_fails)
+    assert first == 0
+    assert (type(second), str(second)) == (ValueError, "rank 1 will not")
+    with pytest.raises(ValueError, match="rank 1 will not"):
+        two.run(only_one_fails)
+
+
+def test_afterwards_nobody_is_left():
+    with workers(1) as one:
+        ((_, _, pid, *_),) = one.run(where, None)
+    assert pid not in {child.pid for child in multiprocessing.active_children()}
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+def test_without_processes_there_are_no_workers():
+    with pytest.raises(ValueError, match=r"^p is 0; wanted a positive integer$"), workers(0):
+        pass
+
+
+# What the library lets pass, in torch 2.13. When one of these fails, chapter 16 says what is no longer true.
+
+
+def test_the_library_moves_memory_order_and_a_link_positions(two):
+    positions = [[0, 10, 20], [1, 11, 21]]
+    assert two.run(surprises.heads_first) == [positions, [[0, 1, 10], [11, 20, 21]]]
+    assert two.run(surprises.heads_first_by_link) == [positions, positions]
+
+
+def test_the_library_takes_a_shorter_message_and_leaves_the_old_tail(two):
+    assert two.run(surprises.shorter_message) == [[0, 1, 2, 3], [0, 1, 2, 3, -1, -1]]
+
+
+def test_the_library_adds_up_numbers_of_different_shapes(two):
+    assert two.run(surprises.other_shape) == [[[0, 2, 4], [6, 8, 10]], [[0, 2], [4, 6], [8, 10]]]
+
+
+def test_the_librarys_blocking_send_waits_for_a_receive(two):
+    assert two.run(surprises.everybody_sends_first) == [False, False]
+
+
+def test_a_sum_whose_gradient_is_summed_again_is_p_times_too_much_for_one_loss(two):
+    assert two.run(surprises.gradients_of_a_sum) == [(2, 1), (2, 1)]
+
+
+def test_context_parallel_on_a_processor_is_right_without_a_mask_and_refuses_a_causal_one(two):
+    """PyTorch 2.13, the plain kernel. When this fails, `ring` says what is no longer true."""
+    assert max(two.run(surprises.librarys_own, False)) < 1e-5
+    for error in two.tried(surprises.librarys_own, True):
+        assert isinstance(error, RuntimeError)
+        assert "mixed torch.Tensor and DTensor" in str(error)
+
+
+def test_a_rank_that_does_not_meet_the_condition_is_named():
+    with workers(2) as ranks:
+        waited, skipped = ranks.tried(surprises.ring_and_nobody, 1)
+    assert skipped is None
+    assert isinstance(waited, RankFailed)
+    assert str(waited).startswith("rank 1 has not come to the questions before ring; ")
+
+
+def test_a_rank_that_is_killed_is_named_by_all_others_and_its_workers_end():
+    with workers(3) as ranks:
+        first, dead, last = ranks.tried(surprises.ring_of_which_one_dies, 1, "step 1 of ring")
+    assert str(dead) == "rank 1 has ended without a word"
+    for rank, survivor in (0, first), (2, last):
+        assert isinstance(survivor, RankFailed)
+        assert str(survivor).startswith("rank 1 is gone in step 1 of ring; ")
+        assert f"rank {rank} was in step" in str(survivor)
+
+
+# What a notebook runs ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("attend", "p"), [(ring, 2), (all_to_all, 2)])
+def test_rows_of_whole_arrays_are_the_rows_of_one_process(two, attend, p):
+    rng = np.random.default_rng(0)
+    Q, K, V = (rng.normal(size=(2, 11, d)) for d in (3, 3, 5))
+    O = np.full((2, 11, 5), np.nan)
+    answers = two.run(from_whole, attend, Q, K, V, zigzag(11, p), masks.causal)
+    for positions, rows, sent in answers:
+        O[:, positions] = rows
+        assert sent > 0
+    np.testing.assert_allclose(O, numpy_direct.attention(Q, K, V, mask=masks.causal)[0], rtol=1e-12)
