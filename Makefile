@@ -68,9 +68,13 @@ witness: $(VENV)/witness  ## the language model beside transformers', on the sam
 mutate: $(VENV)/mutate  ## change one sign or number of the package at a time: does a test object? an hour
 	$(BIN)/python tests/mutation/mutate.py $(ARGS)
 
-bench: $(VENV)/peers  ## race every implementation, and the language model, with peers; or make bench ARGS=--quick
+kills: setup  ## kill a rank of a ring two hundred times, and count what comes of it; writes the log
+	$(BIN)/python tests/kills/kills.py
+
+bench: $(VENV)/peers  ## race implementations, language model and processes, with peers; or make bench ARGS=--quick
 	$(BIN)/python benchmarks/race.py $(ARGS)
 	$(if $(filter-out --quick,$(ARGS)),,$(BIN)/python benchmarks/decoding.py $(ARGS))
+	$(if $(filter-out --quick,$(ARGS)),,$(BIN)/python benchmarks/devices.py $(ARGS))
 
 $(VENV)/peers $(VENV)/mutate $(VENV)/witness: $(VENV)/installed
 	$(BIN)/pip install --quiet -e '.[$(@F)]' -c constraints.txt
@@ -83,4 +87,4 @@ clean:  ## remove what was built, and the environment
 	rm -rf _build build dist tests/browser/node_modules $(VENV) src/*.egg-info .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-.PHONY: help setup book model test notebooks figures mutants prices pictures cells recorded witness mutate bench serve clean
+.PHONY: help setup book model test notebooks figures mutants prices pictures cells recorded witness mutate kills bench serve clean
