@@ -75,10 +75,14 @@ classroom: $(VENV)/classroom  ## run every student's notebook, grade one with Ot
 mutate: $(VENV)/mutate  ## change one sign or number of the package at a time: does a test object? an hour
 	$(BIN)/python tests/mutation/mutate.py $(ARGS)
 
-bench: $(VENV)/peers  ## race every implementation, pictures and the language model with peers; or make bench ARGS=--quick
+kills: setup  ## kill a rank of a ring two hundred times, and count what comes of it; writes the log
+	$(BIN)/python tests/kills/kills.py
+
+bench: $(VENV)/peers  ## race implementations, pictures, language model and processes with peers; or make bench ARGS=--quick
 	$(BIN)/python benchmarks/race.py $(ARGS)
 	$(if $(filter-out --quick,$(ARGS)),,$(BIN)/python benchmarks/vision.py $(ARGS))
 	$(if $(filter-out --quick,$(ARGS)),,$(BIN)/python benchmarks/decoding.py $(ARGS))
+	$(if $(filter-out --quick,$(ARGS)),,$(BIN)/python benchmarks/devices.py $(ARGS))
 
 $(VENV)/peers $(VENV)/mutate $(VENV)/witness $(VENV)/classroom: $(VENV)/installed
 	$(BIN)/pip install --quiet -e '.[$(@F)]' -c constraints.txt
@@ -91,4 +95,4 @@ clean:  ## remove what was built, and the environment
 	rm -rf _build build dist tests/browser/node_modules $(VENV) src/*.egg-info .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-.PHONY: help setup book model test notebooks figures mutants prices pictures cells recorded witness course classroom mutate bench serve clean
+.PHONY: help setup book model test notebooks figures mutants prices pictures cells recorded witness course classroom mutate kills bench serve clean

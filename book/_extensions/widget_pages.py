@@ -108,6 +108,14 @@ WIDGETS = (
         "whose first column is the darkest.",
     ),
     Widget(
+        "devices",
+        "eq-hiding-tokens",
+        "Put in your own cluster. From how many tokens on does the ring take least, when does all-to-all, "
+        "and how many tokens must a rank have for the ring to hide behind arithmetic?",
+        "Milliseconds of a layer against the number of ranks, by heads, in a ring and by all-to-all. The "
+        "ring falls in step with the ranks until it no longer hides; the others stop falling earlier.",
+    ),
+    Widget(
         "digits",
         "eq-rollout",
         "Let the class token ask, then a patch: does the second layer look where the first did? And is the "
