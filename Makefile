@@ -65,14 +65,26 @@ recorded: setup  ## what the language model does, written down for the widget of
 witness: $(VENV)/witness  ## the language model beside transformers', on the same weights; writes the log
 	$(BIN)/pytest -n 0 tests/witness/transformers_agrees.py
 
+course: setup  ## every chapter as a student's and an instructor's notebook, and the wheel, into _build/course
+	$(BIN)/python notebooks/course.py
+
+classroom: $(VENV)/classroom  ## run every student's notebook, grade one with Otter and nbgrader; writes the logs, minutes
+	$(BIN)/pytest -n 0 tests/classroom/students_run.py
+	$(BIN)/pytest -n 0 -W default tests/classroom/graders_grade.py
+
 mutate: $(VENV)/mutate  ## change one sign or number of the package at a time: does a test object? an hour
 	$(BIN)/python tests/mutation/mutate.py $(ARGS)
 
-bench: $(VENV)/peers  ## race every implementation, and the language model, with peers; or make bench ARGS=--quick
-	$(BIN)/python benchmarks/race.py $(ARGS)
-	$(if $(filter-out --quick,$(ARGS)),,$(BIN)/python benchmarks/decoding.py $(ARGS))
+kills: setup  ## kill a rank of a ring two hundred times, and count what comes of it; writes the log
+	$(BIN)/python tests/kills/kills.py
 
-$(VENV)/peers $(VENV)/mutate $(VENV)/witness: $(VENV)/installed
+bench: $(VENV)/peers  ## race implementations, pictures, language model and processes with peers; or make bench ARGS=--quick
+	$(BIN)/python benchmarks/race.py $(ARGS)
+	$(if $(filter-out --quick,$(ARGS)),,$(BIN)/python benchmarks/vision.py $(ARGS))
+	$(if $(filter-out --quick,$(ARGS)),,$(BIN)/python benchmarks/decoding.py $(ARGS))
+	$(if $(filter-out --quick,$(ARGS)),,$(BIN)/python benchmarks/devices.py $(ARGS))
+
+$(VENV)/peers $(VENV)/mutate $(VENV)/witness $(VENV)/classroom: $(VENV)/installed
 	$(BIN)/pip install --quiet -e '.[$(@F)]' -c constraints.txt
 	@touch $@
 
@@ -83,4 +95,4 @@ clean:  ## remove what was built, and the environment
 	rm -rf _build build dist tests/browser/node_modules $(VENV) src/*.egg-info .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-.PHONY: help setup book model test notebooks figures mutants prices pictures cells recorded witness mutate bench serve clean
+.PHONY: help setup book model test notebooks figures mutants prices pictures cells recorded witness course classroom mutate kills bench serve clean

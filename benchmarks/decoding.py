@@ -1,6 +1,6 @@
 """The race of decoding: the language model of chapter 15 on our attention, and on transformers'.
 
-    python benchmarks/decoding.py              some ten minutes; writes results/decoding.json
+    python benchmarks/decoding.py              some ten minutes; writes data/decoding.json
     python benchmarks/decoding.py --quick      a minute or two; prints, and writes only with --output FILE
 
 One thread, the same weights in float32, the same story; `speakers` says who takes part and what is asked.
@@ -25,7 +25,7 @@ import table
 from record import significant, statistics, written
 from runner import Runner
 
-RESULT = Path(__file__).parent / "results/decoding.json"
+RESULT = Path(__file__).parents[1] / "src/selfattention/data/decoding.json"
 SPEAKERS = Path(__file__).with_name("speakers.py")
 YARDSTICK = "transformers sdpa"
 FLOATS = YARDSTICK, "numpy_direct", "numba_tiled"

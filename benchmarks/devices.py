@@ -1,6 +1,6 @@
 """The race of several processes with one: attention divided by heads, in a ring, by all-to-all.
 
-    python benchmarks/devices.py              some six minutes; writes results/devices.json
+    python benchmarks/devices.py              some six minutes; writes data/devices.json
     python benchmarks/devices.py --quick      a minute; prints, and writes only with --output FILE
 
 Every rank is a process of one thread on a core of its own, as long as there are cores; with more ranks some
@@ -40,7 +40,7 @@ from selfattention.formulas import (
     zigzag_work,
 )
 
-RESULT = Path(__file__).parent / "results/devices.json"
+RESULT = Path(__file__).parents[1] / "src/selfattention/data/devices.json"
 RANKS = Path(__file__).with_name("ranks.py")
 ALONE = "one process"
 

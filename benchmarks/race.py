@@ -1,6 +1,6 @@
 """The race: every implementation and every peer side by side on this machine, in one run.
 
-    python benchmarks/race.py                   all of it, some 25 minutes; writes results/race-cpu.json
+    python benchmarks/race.py                   all of it, some 25 minutes; writes data/race-cpu.json
     python benchmarks/race.py --quick           a few minutes; prints, and writes only with --output FILE
     python benchmarks/race.py --only causal     one workload
     python benchmarks/race.py --also mine:attention    with your own function (or module) in it
@@ -36,15 +36,17 @@ from record import (
     undisturbed,
     written,
 )
-from runner import Runner
+from runner import WORKER, Runner
 
-RESULT = Path(__file__).parent / "results/race-cpu.json"
+RESULT = Path(__file__).parents[1] / "src/selfattention/data/race-cpu.json"
 YARDSTICK = "sdpa"
 SAMPLE = 0.02  # seconds a sample should take: shorter calls are repeated
 
 
 class Race:
     """What has been measured so far, and the workers that are at hand."""
+
+    script = WORKER
 
     def __init__(self, folder, seconds, rounds, also=()):
         self.folder, self.seconds, self.rounds, self.also = Path(folder), seconds, rounds, also
@@ -99,7 +101,7 @@ class Race:
         self.dismiss(lambda key, worker: key not in wanted or not worker.alive())
         for name in names:
             if (name, threads) not in self.workers:
-                self.workers[name, threads] = Runner(name, threads)
+                self.workers[name, threads] = Runner(name, threads, self.script)
         return {name: self.workers[name, threads] for name in names}
 
     def who_takes_part(self, workload, threads):
@@ -138,15 +140,15 @@ def limits():
     return answer
 
 
-def run(jobs, *, seconds, rounds, also=(), command="", report=print):
-    """The result of the race over jobs, pairs of threads and workload."""
+def run(jobs, *, seconds, rounds, also=(), command="", report=print, of=Race):
+    """The result of a race over jobs, pairs of threads and workload."""
     began, before = time.perf_counter(), machine.seconds_of_others()
     result = {"about": __doc__.splitlines()[0], "command": command, "date": date.today().isoformat()}
     result |= {"cpu": machine.cpu_model(), "cores": os.cpu_count(), "versions": machine.versions()}
     report(json.dumps(result, indent=1, ensure_ascii=False))
     result |= {"how": HOW, "limits": limits()}
     with ExitStack() as stack:
-        race = Race(stack.enter_context(tempfile.TemporaryDirectory()), seconds, rounds, also)
+        race = of(stack.enter_context(tempfile.TemporaryDirectory()), seconds, rounds, also)
         stack.callback(race.dismiss)
         for done, (threads, workload) in enumerate(jobs):
             table.progress(done / len(jobs), f"{workload}, {threads} thread{'s' * (threads > 1)}")

@@ -19,13 +19,16 @@ HOW = (
 BUSY = 0.1
 
 
+HEADING = "name", "backward", "passes", "n"  # stands in every row
+
+
 def heading(workload, threads):
     return {"workload": workload.name, "pass": workload.passes, "n": workload.n, "threads": threads}
 
 
 def shape(workload):
     """What `heading` leaves out."""
-    sizes = {key: value for key, value in asdict(workload).items() if key not in ("name", "backward", "n")}
+    sizes = {key: value for key, value in asdict(workload).items() if key not in HEADING}
     return sizes | {"m": "n" if workload.m == workload.n else workload.m}
 
 

@@ -1,6 +1,6 @@
 """Compile the kernels of triton_fused for an H100 and read what the compiler says. No GPU is needed.
 
-    python benchmarks/sm90.py            writes benchmarks/results/kernels-sm90.json
+    python benchmarks/sm90.py            writes data/kernels-sm90.json
     python benchmarks/sm90.py --print    writes to the terminal instead
 
 The calls are real, arguments and all, up to the launch: Triton is told of a device of compute capability
@@ -33,7 +33,7 @@ from triton.runtime.driver import driver
 from selfattention import masks
 from selfattention.implementations import triton_fused
 
-RESULT = Path(__file__).parent / "results/kernels-sm90.json"
+RESULT = Path(__file__).parents[1] / "src/selfattention/data/kernels-sm90.json"
 CUOBJDUMP = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
 N = 256  # queries and keys: the machine code is the same for any multiple of 16
 

@@ -32,13 +32,16 @@ class Worker:
     def prepare(self, workload, exact):
         """Build the call, compare its answer with the float64 one, and see how long it takes."""
         self.run = None  # let go of the last workload's arrays first
-        workload = Workload(**workload)
-        self.run, read = find(self.name, workload).prepare(workload)
+        self.run, read = self.prepared(workload)
         error = largest_error(read(self.run()), exact)
         self.warm = True
         seconds = min(self.time(1).values())  # other processes make the wall's longer, threads the CPU's
         self.warm = seconds < LONG
         return {"seconds": seconds, "error": error}
+
+    def prepared(self, workload):
+        workload = Workload(**workload)
+        return find(self.name, workload).prepare(workload)
 
     def time(self, repeats):
         """Seconds of one call: of this process, all its threads together, and on the wall.

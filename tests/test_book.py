@@ -105,6 +105,24 @@ def test_every_equation_links_to_its_function_and_tests(pages):
             assert any("map.html" in link for link in links)
 
 
+def test_letters_in_headings_are_mathematics_in_the_menus_as_well(pages):
+    """√d_k and W_O are set wherever a menu repeats the heading, and text in the window's title."""
+    raw = re.compile(r"(?<![\w.])[A-Za-z]_\w")
+    for path, page in pages.items():
+        if "_modules" in path.parts or "_sources" in path.parts:
+            continue
+        headings = page.select(
+            "article :is(h1, h2, h3), .bd-sidebar-primary a, .page-toc a, .prev-next-title"
+        )
+        assert [tag.get_text() for tag in headings if raw.search(tag.get_text()) and not tag.code] == [], path
+    chapter = pages[SITE / "notebooks/04_scaling.html"]
+    assert chapter.title.get_text().startswith("Divide by √d_k, and")
+    assert [str(tag) for tag in chapter.h1.select(".radicand")] == [
+        '<span class="radicand"><em>d</em><sub>k</sub></span>'
+    ]
+    assert chapter.select(".bd-sidebar-primary .current .radicand")
+
+
 def test_no_raw_tex_or_markup_is_left_in_the_prose(pages):
     for path, page in pages.items():
         if "_modules" in path.parts:

@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,9 @@ SITE = HERE.parent / "_build/html"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 START, CHAPTER = "book/index.html", "notebooks/05_softmax.html"
 REDIRECT = "index.html"
+WHOLE = "book/whole_formula.html"
+RESULTS = "search.html?q=Q+K+V"
+QUERIES = HERE / "search_queries.toml"
 TERM = re.compile(r"^(\S[^·\n]*) · .*\n((?:  .*\n?)+)", re.MULTILINE)
 
 
@@ -32,7 +36,9 @@ def seen(tmp_path_factory):
         "pages": _pages(),
         "chapter": CHAPTER,
         "start": START,
-        "queries": [*_taught()],
+        "queries": [*_taught(), *_typed("first"), *_typed("held_back")],
+        "results": RESULTS,
+        "paper": [*(f"notebooks/{path.stem}.html" for path in notebooks()), WHOLE],
     }
     file = tmp_path_factory.mktemp("browser") / "request.json"
     file.write_text(json.dumps(request))
@@ -60,7 +66,8 @@ def _browser():
 
 def _pages():
     assert SITE.is_dir(), "build the book first: make book"
-    return sorted(str(path.relative_to(SITE)) for path in SITE.rglob("*.html") if path != SITE / REDIRECT)
+    files = [str(path.relative_to(SITE)) for path in SITE.rglob("*.html") if path != SITE / REDIRECT]
+    return sorted([*files, RESULTS])
 
 
 def _taught():
@@ -74,6 +81,14 @@ def _taught():
             for name in {snake(label), label.replace("-", " ")}:
                 taught.setdefault(name, set()).add(f"notebooks/{chapter.notebook}")
     return taught
+
+
+def _typed(which):
+    """What somebody types -> the page that ought to come first; those held back were never tuned on."""
+    pages = tomllib.loads(QUERIES.read_text(encoding="utf-8"))[which]
+    typed = [(query, page) for page, queries in pages.items() for query in queries]
+    assert len({query for query, _ in typed}) == len(typed)
+    return dict(typed)
 
 
 def on_pages(seen, key):
@@ -102,6 +117,11 @@ def test_no_page_scrolls_sideways_on_a_phone(seen):
     assert on_pages(seen, "sideways") == {}
 
 
+def test_no_table_breaks_a_word(seen):
+    """From 320 to 1300 px; a table that is too wide scrolls in its box."""
+    assert on_pages(seen, "broken") == {}
+
+
 def test_margin_notes_stand_clear_of_the_text(seen):
     assert any(page["notes"] for page in seen["pages"])
     assert on_pages(seen, "crowded") == {}
@@ -126,6 +146,43 @@ def test_the_first_paint_is_early(seen):
     assert max(seen["paint"].values()) <= 1500, seen["paint"]
 
 
+def test_search_answers_what_people_type(seen):
+    """The best page of each query is the first hit."""
+    typed = _typed("first")
+    assert len(typed) >= 60
+    assert {query: seen["found"][query] for query in typed} == typed
+
+
+def test_search_answers_what_it_was_not_tuned_on(seen):
+    """Titles that others gave their questions, word by word: the greater part find their page first."""
+    typed = _typed("held_back")
+    assert len(typed) >= 15
+    missed = {query: seen["found"][query] for query, page in typed.items() if seen["found"][query] != page}
+    assert len(missed) < len(typed) / 2, missed
+
+
+def test_excerpts_of_the_search_are_text(seen):
+    """Words in which nothing is left of TeX; marked are words of the query, and no single letter."""
+    assert len(seen["hits"]["excerpts"]) > 5
+    assert [text for text in seen["hits"]["excerpts"] if re.search(r"[\\$]|\{\w", text)] == []
+    assert seen["hits"]["marked"]
+    assert min(map(len, seen["hits"]["marked"])) > 1
+
+
+def test_a_page_that_was_searched_for_highlights_nothing(seen):
+    """After `Q K V` the next page had every q, k and v marked, those of the menus included."""
+    assert seen["hits"]["highlighted"] == 0
+
+
+def test_the_search_answers_while_one_types(seen):
+    assert seen["typed"] == {"first": "notebooks/10_masks.html", "address": "?q=mask%20upside%20down"}
+
+
+def test_a_book_in_a_folder_can_be_searched(seen):
+    """Opened as a file, without a server."""
+    assert seen["folder"] == "notebooks/04_scaling.html"
+
+
 def test_search_finds_what_is_taught_where_it_is_taught(seen):
     taught = _taught()
     assert len(taught) > len(notebooks())
@@ -141,6 +198,33 @@ def test_the_search_field_leads_to_the_equation(seen):
 
 def test_a_page_read_in_the_dark_is_printed_by_day(seen):
     assert seen["printed"] == ["light", "dark"]
+
+
+def on_paper(seen, key):
+    return {sheet["path"]: sheet[key] for sheet in seen["paper"] if sheet[key]}
+
+
+def test_hints_and_solutions_are_closed_on_paper(seen):
+    assert sum(sheet["closed"] for sheet in seen["paper"]) > 150
+    assert on_paper(seen, "open") == {}
+
+
+def test_paper_has_a_title_and_the_notes_and_nothing_to_click(seen):
+    assert {sheet["title"] for sheet in seen["paper"]} == {1}
+    assert sum(sheet["notes"] for sheet in seen["paper"]) > 20
+    assert on_paper(seen, "unseenNotes") == {}
+    assert on_paper(seen, "menus") == {}
+
+
+def test_widgets_are_pictures_on_paper(seen):
+    """Those far down the page too, which nobody has come near."""
+    assert sum(sheet["pictures"] for sheet in seen["paper"]) > 8
+    assert on_paper(seen, "missing") == {}
+    assert on_paper(seen, "moving") == {}
+
+
+def test_paper_cuts_nothing_off(seen):
+    assert on_paper(seen, "cut") == {}
 
 
 def test_a_chapter_can_be_read_by_keyboard(seen):

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 SCRIPT = Path(__file__).parents[1] / "benchmarks/sm90.py"
-COMMITTED = SCRIPT.parent / "results/kernels-sm90.json"
+COMMITTED = SCRIPT.parents[1] / "src/selfattention/data/kernels-sm90.json"
 HALF = ("float16", "bfloat16")
 
 needs_triton = pytest.mark.skipif(

@@ -15,6 +15,8 @@ from parallel_workers import CONTEXT, Pool, command, group_that_breaks, pool, se
 from test_parallel import assert_within_budget, gathered
 
 from selfattention.parallel.__main__ import arguments_of, main
+from selfattention.parallel.agreement import agreed
+from selfattention.parallel.links import STORE_GONE, RankFailed
 
 SOON = 15  # seconds
 FAILED = "selfattention.parallel.links.RankFailed"
@@ -77,6 +79,19 @@ def test_where_rank_0_keeps_the_store_and_is_killed_the_others_say_so(tmp_path):
         assert said.startswith(FAILED)
         assert "rank 0" in said
         assert re.search(rf"; rank {rank} was in step \d of ring$", said)
+
+
+def test_who_comes_when_the_store_is_gone_says_where_it_was():
+    class Gone:
+        rank = 1
+
+        def told(self):
+            return STORE_GONE
+
+    with pytest.raises(
+        RankFailed, match=r"^gone is the store, which rank 0 keeps .*; rank 1 was in the quest"
+    ):
+        agreed(Gone(), 1, "ring", dict)
 
 
 def test_a_rank_that_does_not_come_is_named_when_the_groups_patience_ends(workers):

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 import widget_numbers
 from bs4 import BeautifulSoup
-from examples import EXAMPLES
+from examples import CALLS, EXAMPLES
 from links import ROOT
 from test_browser import _browser
 from widget_pages import BY_NAME, WIDGETS, draw
 
-from selfattention import formulas
+from selfattention import clusters, formulas
 from selfattention.trained import reactions
 
 SITE = ROOT / "_build/html"
@@ -54,6 +54,9 @@ def known_answers(rng):
             given = example.arguments(rng, np.float64)
             order = inspect.signature(getattr(formulas, example.function)).parameters
             yield example.function, [given[name] for name in order if name in given]
+    for name in CALLS.keys() & set(NAMES):
+        order = inspect.signature(getattr(formulas, name)).parameters
+        yield name, [CALLS[name][argument] for argument in order]
     hard = np.array([[-np.inf] * 3, [1000.0, 1001, 1002], [-np.inf, 0, 0], [-1e3, 0, 1e3]])
     yield "softmax", [hard]
     yield "log_sum_exp", [hard]
@@ -84,10 +87,10 @@ def call(name, arguments):
 
 
 def test_the_library_stays_small():
-    """All modules and the loader, as they are served, uncompressed: under 48 KB."""
+    """All modules and the loader, as they are served, uncompressed: under 56 KB."""
     sizes = {path.name: path.stat().st_size for path in (ROOT / "book/widgets").glob("*.*js")}
     assert set(sizes) == {f"{name}.mjs" for name in (*BY_NAME, "attention", "parts")} | {"load.js"}
-    assert sum(sizes.values()) < 48 * 1024
+    assert sum(sizes.values()) < 56 * 1024
 
 
 # ---- the pages
@@ -212,6 +215,16 @@ VISITS = {
         click('fieldset >> nth=1 >> [type="radio"] >> nth=4'),
         press('fieldset >> nth=0 >> [type="radio"] >> nth=4', "ArrowLeft"),
         slider("token", "Home"),
+    ],
+    "devices": [
+        START,
+        slider("ranks", *["ArrowLeft"] * 4),
+        click('[type="radio"] >> nth=1'),
+        slider("ranks", *["ArrowRight"] * 5),
+        slider("GB/s between ranks", "Home"),
+        slider("tokens", "End"),
+        slider("TFLOP/s of a rank", "Home"),
+        AGAIN,
     ],
     "digits": [
         START,
@@ -454,6 +467,37 @@ def test_digits_widget(states):
         assert f"{who}" in state["says"]
 
 
+@of("devices")
+def test_devices_widget(states):
+    shape, machine, groups, rates, wires = starts("devices").values()
+    few, many = groups
+    first, least = (rates.index(machine["rate"]), wires.index(machine["wire"])), 0
+    settings = [(17, 6, few, *first), (17, 2, few, *first), (17, 2, many, *first), (17, 7, many, *first)]
+    settings += [(17, 7, many, first[0], least), (22, 7, many, first[0], least), (22, 7, many, least, least)]
+    for state, (tokens, ranks, g, rate, wire) in zip(states, [*settings, settings[0]], strict=True):
+        way = clusters.Wire(1e9 * wires[wire], machine["latency"])
+        cluster = clusters.Cluster(1e12 * rates[rate], np.inf, 1, way, way)
+        attention, p = clusters.Attention(2**tokens, g=g, **shape), 2**ranks
+        found = clusters.splits(cluster, attention, p)
+        for row, name in enumerate(("heads", "ring", "all-to-all")):
+            (ms,), (gb,) = state["tables"]["milliseconds"][row], state["tables"]["GB a rank holds"][row]
+            if name in found:
+                shows(ms, 1e3 * found[name].seconds)
+                shows(gb, 1e-9 * found[name].held_bytes)
+            else:
+                assert (ms, gb) == ("–", "–")
+        own, hides = (number(state["facts"][name].replace(",", "")) for name in ("own", "hides"))
+        from_there = clusters.hides_from(cluster, attention, p)
+        assert own == attention.n / p
+        assert hides == round(from_there)
+        who = {"heads": "dividing the heads", "ring": "the ring"}
+        best = clusters.fastest(found)
+        assert f"{p} ranks: {who.get(best, best)} takes least" in state["says"]
+        assert ("The ring hides" in state["says"]) == (own >= from_there)
+    assert "no group of heads for each of 64 ranks" in states[0]["says"]
+    assert "all-to-all takes" in states[3]["says"]
+
+
 def test_widgets_raise_no_error_and_are_accessible(touched):
     for visit in touched["visits"]:
         for fault in ("errors", "light", "dark", "phone"):
@@ -462,7 +506,11 @@ def test_widgets_raise_no_error_and_are_accessible(touched):
 
 
 def test_widgets_come_late_and_leave_a_picture_where_they_cannot_come(touched):
-    assert touched["early"] == ["widgets.css", "load.js"]
+    assert sorted(touched["early"]) == [
+        "load.js",
+        "trained.svg",
+        "widgets.css",
+    ]  # paper cannot wait for its picture
     assert touched["broken"] > 200  # pixels, of a picture that has arrived
     assert sorted(touched["scriptless"]) == sorted(BY_NAME)
     assert min(touched["scriptless"].values()) > 200

@@ -2,7 +2,6 @@
 
 - MathJax from its package, icons cut out of Font Awesome: no page asks another host for anything, or
   loads a script for a feature that is off;
-- search: a function, a claim or a term is found first in the chapter that teaches it;
 - what needs an address, where the publishing workflow names it: sitemap, social cards, launch buttons.
 """
 
@@ -18,16 +17,11 @@ from urllib.parse import urljoin, urlsplit
 from docutils import nodes
 from icons import cut_out_icons
 from launch import BRANCH, write_launch_copies
-from links import ROOT, chapters, snake
-from sphinx import addnodes
-from sphinx.transforms import SphinxTransform
 
 BOOK_URL = os.environ.get("BOOK_URL", "")  # where the site will be: https://host/path/
 REPOSITORY_URL = os.environ.get("REPOSITORY_URL", "")
 REVISION = os.environ.get("REVISION", "HEAD")  # the commit that the launched notebooks install
 
-TERM = re.compile(r"^(\S[^·\n]*) · .*\n((?:  .*\n?)+)", re.MULTILINE)
-TAUGHT_IN = re.compile(r"\{doc\}`\.\./notebooks/(\w+)`")
 REDIRECT = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
@@ -35,33 +29,6 @@ REDIRECT = """<!DOCTYPE html>
 {cards}<title>{title}</title></head>
 <body><main><h1>{title}</h1><p><a href="{start}">The book begins here.</a></p></main></body></html>
 """
-
-
-class SearchEntries(SphinxTransform):
-    """Index entries: what the search ranks first, at the equation, the claim, or the chapter's head."""
-
-    default_priority = 100
-
-    def apply(self):
-        for chapter in chapters():
-            if self.env.docname == f"notebooks/{chapter.notebook}":
-                entries = [*_names(chapter), *_terms(chapter.notebook)]
-                self.document.insert(0, addnodes.index(entries=entries))
-
-
-def _names(chapter):
-    for label in chapter.equations:
-        for name in sorted({label.replace("-", " "), snake(label)}):
-            yield ("single", name, f"equation-eq-{label}", "main", None)
-    for label, title in chapter.claims.items():
-        yield ("single", re.sub(r"[$\\{}]", "", title), f"claim-{label}", "main", None)
-
-
-def _terms(notebook):
-    """The glossary's terms whose entry points to this chapter first."""
-    for term, text in TERM.findall((ROOT / "book/glossary.md").read_text(encoding="utf-8")):
-        if TAUGHT_IN.findall(text)[:1] == [notebook]:
-            yield ("single", term, "", "main", None)
 
 
 def drop_what_is_off(app, pagename, templatename, context, doctree):
@@ -181,6 +148,5 @@ def setup(app):
     app.connect("config-inited", take_addresses)
     app.connect("html-page-context", drop_what_is_off, priority=900)
     app.connect("html-page-context", mend_markup)
-    app.add_transform(SearchEntries)
     app.connect("build-finished", finish)
     return {"parallel_read_safe": True}

@@ -11,7 +11,7 @@ import json
 import numpy as np
 from links import ROOT
 
-from selfattention import formulas, masks
+from selfattention import clusters, formulas, masks
 from selfattention.trained import digit_runs, reactions, rxnmapper, smollm2
 
 LAYER, HEAD = 10, 5  # chapter 09's head, counted from 0
@@ -128,6 +128,23 @@ def digits():
     return {"pictures": digit_runs.maps()["pictures"]}
 
 
+def devices():
+    """A causal layer of Llama 3 405B on the first published cluster, and what its sliders offer besides."""
+    machines = clusters.published()
+    first = next(iter(machines.values()))
+    rates, wires = {10, 20, 50, 100, 500, 1000, 2000}, {0.1, 1, 3, 12.5, 100, 200}
+    rates |= {machine.flops_per_second / 1e12 for machine in machines.values()}
+    wires |= {wire.bytes_per_second / 1e9 for m in machines.values() for wire in (m.inside, m.between)}
+    shape = {**clusters.LLAMA_405B, "seen": 0.5, "word_bytes": 2}
+    groups = [shape.pop("g"), shape["h"]]
+    machine = {"rate": first.flops_per_second / 1e12, "wire": first.between.bytes_per_second / 1e9}
+    machine |= {"latency": first.between.latency, "overlap": clusters.HIDDEN}
+    return {"shape": shape, "machine": machine, "groups": groups} | {
+        "rates": sorted(rates),
+        "wires": sorted(wires),
+    }
+
+
 NUMBERS = {
     "projections": projections,
     "scaling": scaling,
@@ -138,6 +155,7 @@ NUMBERS = {
     "formula": formula,
     "trained": trained,
     "decoding": decoding,
+    "devices": devices,
     "digits": digits,
 }
 

@@ -1,7 +1,7 @@
 """Sphinx: a widget beside the equation that it moves, so that a reader can touch the formula.
 
 - under an equation or claim that `WIDGETS` names, and wherever a page says `widget`: a question, the
-  place for the widget, and the picture for readers without scripts;
+  place for the widget, and the picture for paper and for readers without scripts;
 - into the site: the modules of book/widgets, each widget's first numbers as JSON, and its picture,
   both from the package;
 - the script that mounts widgets, and their style, on the pages that have one.
@@ -108,6 +108,14 @@ WIDGETS = (
         "whose first column is the darkest.",
     ),
     Widget(
+        "devices",
+        "eq-hiding-tokens",
+        "Put in your own cluster. From how many tokens on does the ring take least, when does all-to-all, "
+        "and how many tokens must a rank have for the ring to hide behind arithmetic?",
+        "Milliseconds of a layer against the number of ranks, by heads, in a ring and by all-to-all. The "
+        "ring falls in step with the ranks until it no longer hides; the others stop falling earlier.",
+    ),
+    Widget(
         "digits",
         "eq-rollout",
         "Let the class token ask, then a patch: does the second layer look where the first did? And is the "
@@ -121,15 +129,16 @@ BY_LABEL = {widget.under: widget for widget in WIDGETS}
 
 
 def block(widget, docname):
-    """The question, the widget's place, and what stands there without scripts."""
+    """The question, the widget's place, and the picture that stands there without scripts and on paper."""
     question = nodes.paragraph(classes=["widget-question"])
     for i, part in enumerate(widget.question.split("$")):
         question += nodes.math(part, part) if i % 2 else nodes.Text(part)
     root = "../" * docname.count("/")
-    picture = f'<img src="{root}{SITE}/{widget.name}.svg" alt="{html.escape(widget.alt)}" loading="lazy">'
+    source = f"{root}{SITE}/{widget.name}.svg"
+    picture = f'<img class="widget-picture" src="{source}" alt="{html.escape(widget.alt)}">'
     place = (
         f'<div data-widget="{widget.name}" role="group" aria-label="Touch the formula: {widget.name}">'
-        f'<div class="widget-stage"></div><noscript>{picture}</noscript>'
+        f'<div class="widget-stage"></div>{picture}'
         '<button type="button" class="widget-again" hidden>Start again</button></div>'
     )
     container = nodes.container(classes=["widget"], ids=[f"widget-{widget.name}"])

@@ -6,7 +6,7 @@ One function per widget; it takes what `widget_numbers` gives under the same nam
 import matplotlib.pyplot as plt
 import numpy as np
 
-from selfattention import figures, formulas
+from selfattention import clusters, figures, formulas
 from selfattention.figures import context as context_drawings
 from selfattention.figures import decoding as decoding_drawings
 from selfattention.figures import formula as formula_drawings
@@ -108,6 +108,26 @@ def decoding(tokens, prompt, next, layers, A, bytes):
             mean[i, : i + 1] += np.array(row) / 1000 / len(heads)
     figure, ax = plt.subplots(figsize=(6.4, 6.4))
     decoding_drawings.sentence(ax, tokens, mean, prompt)
+    return figure
+
+
+def devices(shape, machine, groups, rates, wires):
+    """Milliseconds of the three ways against the number of ranks, at the widget's first numbers."""
+    wire = clusters.Wire(machine["wire"] * 1e9, machine["latency"])
+    cluster = clusters.Cluster(machine["rate"] * 1e12, np.inf, 1, wire, wire)
+    attention = clusters.Attention(2**17, g=groups[0], **shape)
+    ranks = 2 ** np.arange(1, 11)
+    found = [clusters.splits(cluster, attention, int(p)) for p in ranks]
+    figure, ax = plt.subplots(figsize=(5.6, 3.4))
+    for name, role in (("heads", "Q"), ("ring", "K"), ("all-to-all", "V")):
+        points = [
+            (p, 1e3 * split[name].seconds) for p, split in zip(ranks, found, strict=True) if name in split
+        ]
+        ax.loglog(*zip(*points, strict=True), "o-", color=figures.ROLES[role], label=name, markersize=4)
+    ax.set_xscale("log", base=2)
+    ax.set_xlabel("ranks")
+    ax.set_ylabel(f"milliseconds, {attention.n:,} tokens")
+    ax.legend()
     return figure
 
 

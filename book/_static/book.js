@@ -1,12 +1,17 @@
 /* What every page does for its reader. Without this script the pages are complete, only less convenient. */
 
-/* A box that scrolls sideways can be reached, and so scrolled, by keyboard. */
-function makeScrollingBoxesReachable() {
-  const boxes = "div.highlight pre, .output pre, div.math, figure, .pst-scrollable-table-container";
-  for (const box of document.querySelectorAll(boxes)) {
-    if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
-    else box.removeAttribute("tabindex");
-  }
+/* A box that scrolls sideways can be reached, and so scrolled, by keyboard; in a wider window, or once its fold is
+   open, it may scroll no more, or only then. */
+const BOXES = "div.highlight pre, .output pre, div.math, figure, .pst-scrollable-table-container, .indextable";
+
+function makeReachable(box) {
+  if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
+  else box.removeAttribute("tabindex");
+}
+
+function keepScrollingBoxesReachable() {
+  const sizes = new ResizeObserver((changes) => changes.forEach(({ target }) => makeReachable(target)));
+  for (const box of document.querySelectorAll(BOXES)) sizes.observe(box);
 }
 
 /* MathJax makes each formula a stop of the Tab key, for its menu: three hundred on a page. The menu stays
@@ -33,7 +38,7 @@ function addEnlargeButtons() {
     button.onclick = () => {
       const enlarged = figure.classList.toggle("enlarged");
       button.setAttribute("aria-pressed", String(enlarged));
-      makeScrollingBoxesReachable();
+      makeReachable(figure);
     };
     figure.before(button);
   }
@@ -86,7 +91,7 @@ document.addEventListener("DOMContentLoaded", () => {
 window.addEventListener("load", async () => {
   await window.MathJax?.startup?.promise;
   takeFormulasOutOfTheTabOrder();
-  makeScrollingBoxesReachable();
+  keepScrollingBoxesReachable();
 });
 /* Paper is white: a page read in the dark is printed by day. */
 let shown;
@@ -95,5 +100,3 @@ window.addEventListener("beforeprint", () => {
   document.documentElement.dataset.theme = "light";
 });
 window.addEventListener("afterprint", () => (document.documentElement.dataset.theme = shown));
-
-window.addEventListener("resize", makeScrollingBoxesReachable);

@@ -87,3 +87,53 @@ export function attend_by_head(Q, K, V, h) {
 /** Y = Concat(H^(1) … H^(h)) W_O. */
 export const multi_head_attention = (X, W_Q, W_K, W_V, W_O, h, memory = X) =>
   output_projection(attend_by_head(...projections(X, W_Q, W_K, W_V, memory), h)[0], W_O);
+
+/** 2 (p − 1) ⌈N / p⌉ · word_bytes. */
+export const all_reduce_bytes = (words, p, word_bytes) => 2 * (p - 1) * Math.ceil(words / p) * word_bytes;
+
+/** (m − m_next) g (d_k + d_v) · word_bytes. */
+export const ring_bytes = (m, m_next, g, d_k, d_v, word_bytes) => (m - m_next) * g * (d_k + d_v) * word_bytes;
+
+/** n_r ((h − h_r) d_k + (g − g_r)(d_k + d_v)) B + (n − n_r) h_r (d_v B + B_L). */
+export const all_to_all_bytes = (n, n_own, h, h_own, g, g_own, d_k, d_v, word_bytes, sum_bytes) =>
+  n_own * ((h - h_own) * d_k + (g - g_own) * (d_k + d_v)) * word_bytes +
+  (n - n_own) * h_own * (d_v * word_bytes + sum_bytes);
+
+/** n (2 d_model + h_r (d_k + d_v + 1) + g_r (d_k + d_v)). */
+export const head_parallel_words = (n, d_model, h_own, g_own, d_k, d_v) =>
+  n * (2 * d_model + h_own * (d_k + d_v + 1) + g_own * (d_k + d_v));
+
+/** n_r h (d_k + d_v + 2) + 3 m_r g (d_k + d_v). */
+export const ring_words = (n_own, m_own, h, g, d_k, d_v) =>
+  n_own * h * (d_k + d_v + 2) + 3 * m_own * g * (d_k + d_v);
+
+/** (n_r h + n h_r)(d_k + d_v + 1) + (n_r g + n g_r)(d_k + d_v). */
+export const all_to_all_words = (n, n_own, h, h_own, g, g_own, d_k, d_v) =>
+  (n_own * h + n * h_own) * (d_k + d_v + 1) + (n_own * g + n * g_own) * (d_k + d_v);
+
+/** k α + N / β. */
+export const transfer_seconds = (messages, sent_bytes, bytes_per_second, latency) =>
+  messages * latency + sent_bytes / bytes_per_second;
+
+/** max(t_c, t_s) + (1 − ω) min(t_c, t_s). */
+export const step_seconds = (computing, sending, overlap) =>
+  Math.max(computing, sending) + (1 - overlap) * Math.min(computing, sending);
+
+/** (p − 1) step(t_c, t_s) + t_c,  t_c = W / (p P),  t_s = α + N / ((p − 1) β). */
+export function ring_seconds(p, flops, sent_bytes, flops_per_second, bytes_per_second, latency, overlap) {
+  const computing = flops / (p * flops_per_second);
+  if (p === 1) return computing;
+  const sending = transfer_seconds(1, sent_bytes / (p - 1), bytes_per_second, latency);
+  return (p - 1) * step_seconds(computing, sending, overlap) + computing;
+}
+
+/** W / P + 2 (p − 1) α + N / β. */
+export const exposed_seconds = (p, flops, sent_bytes, flops_per_second, bytes_per_second, latency) =>
+  flops / flops_per_second + transfer_seconds(2 * (p - 1), sent_bytes, bytes_per_second, latency);
+
+/** n / p ≥ (b + √(b² + 4 a α)) / (2 a). */
+export function hiding_tokens(h, g, d_k, d_v, seen, word_bytes, flops_per_second, bytes_per_second, latency) {
+  const per_pair = (2 * seen * h * (d_k + d_v)) / flops_per_second;
+  const per_token = (g * (d_k + d_v) * word_bytes) / bytes_per_second;
+  return (per_token + Math.sqrt(per_token ** 2 + 4 * per_pair * latency)) / (2 * per_pair);
+}

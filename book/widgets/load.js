@@ -1,7 +1,7 @@
 /**
  * Brings a widget to life when it comes near the window: its module and its numbers are fetched then,
  * and not before. A classic script, because a browser refuses modules to a page that was opened as a
- * file; there, and wherever a part is missing, the picture for readers without scripts is shown.
+ * file; there, and wherever a part is missing, the picture is shown that paper has.
  */
 (() => {
   const here = document.currentScript.src;
@@ -32,8 +32,8 @@
   }
 
   function showPicture(widget, why) {
-    widget.querySelector(".widget-stage").innerHTML = widget.querySelector("noscript").textContent;
-    widget.querySelector(".widget-stage").append(why);
+    widget.classList.add("still");
+    widget.append(why);
   }
 
   const near = new IntersectionObserver(

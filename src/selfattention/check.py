@@ -7,9 +7,14 @@ Not attempted yet.
 Traceback (most recent call last):
 AttributeError: no exercise two_key_wait; did you mean two_key_weight?
 
-`dir(check)` lists all. Each is an `Exercise` of `selfattention.exercises.diagnosis`.
+`dir(check)` lists all. Each is an `Exercise` of `selfattention.exercises.diagnosis`, and what it says is true
+if the answer is right: `assert check.two_key_weight(my_two_key_weight)`.
+
+`python -m selfattention.check student.ipynb` grades a notebook, with `--json` and `--junit` for machines: see
+`selfattention.grading`. It ends with 0 if all is right, with 1 if not, and with 2 if it cannot grade.
 """
 
+import sys
 from difflib import get_close_matches
 from functools import cache
 from importlib import import_module
@@ -44,3 +49,11 @@ def __getattr__(name: str) -> "Exercise":
         # Without obj, Python adds no hint of its own.
         raise AttributeError(f"no exercise {name}{hint}", name=name)
     return _exercises()[name]
+
+
+if __name__ == "__main__":
+    if not sys.flags.safe_path:
+        del sys.path[0]  # the folder that `-m` was started in: somebody's numpy.py may lie there
+    from selfattention.grading.command import main
+
+    sys.exit(main(_exercises()))

@@ -5,6 +5,7 @@ const WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"];
 const COLOURS = ["color-contrast", "link-in-text-block"]; // what changes with the mode; the tree does not
 const PHONE = { width: 390, height: 844 };
 const DESK = { width: 1280, height: 900 };
+const WIDTHS = [320, 390, 768, 1300]; // at which no table may break a word
 
 /* One tab for many paths: it keeps what it has cached and compiled, which a route would switch off. What a page
    asks of other hosts is listed all the same, and finds no host (see site.mjs). */
@@ -26,6 +27,7 @@ export async function inspect(page, site, path) {
   report.bytes = transfer(urls, site);
   report.tex = await page.evaluate(rawTex);
   Object.assign(report, await page.evaluate(marginNotes));
+  report.broken = await brokenAt(page, WIDTHS);
 
   await page.setViewportSize(PHONE);
   await settled(page);
@@ -43,6 +45,37 @@ export async function inspect(page, site, path) {
 
   page.removeAllListeners();
   return report;
+}
+
+/* The words that a table breaks in two, with the width of the window. */
+async function brokenAt(page, widths) {
+  const broken = [];
+  if (!(await page.locator(".bd-article table").count())) return broken;
+  for (const width of widths) {
+    await page.setViewportSize({ width, height: 900 });
+    broken.push(...(await page.evaluate(brokenWords)).map((word) => `${width}: ${word}`));
+  }
+  return broken;
+}
+
+/* In the page: words of its tables that stand on two lines. A hyphen or a slash may end a line. */
+function brokenWords() {
+  const broken = [];
+  for (const cell of document.querySelectorAll(".bd-article :is(th, td)")) {
+    const texts = document.createTreeWalker(cell, NodeFilter.SHOW_TEXT);
+    while (texts.nextNode()) {
+      const text = texts.currentNode;
+      for (const { 0: word, index } of text.data.matchAll(/[\p{L}\p{N}_.]{2,}/gu)) {
+        if (/\p{Script=Han}/u.test(word)) continue;
+        const range = document.createRange();
+        range.setStart(text, index);
+        range.setEnd(text, index + word.length);
+        const lines = new Set([...range.getClientRects()].map(({ bottom }) => Math.round(bottom / 4)));
+        if (lines.size > 1) broken.push(word);
+      }
+    }
+  }
+  return broken;
 }
 
 /* A context in which nothing fades: what is looked at is what stays. */

@@ -5,14 +5,48 @@ import { settled, still } from "./pages.mjs";
 /* The page that the site's own search puts first, for each query. */
 export async function firstFound(browser, site, queries) {
   const page = await browser.newPage();
-  await page.goto(`${site.origin}/search.html?q=softmax`, { waitUntil: "load" });
-  await page.waitForSelector("#search-results li a");
+  await page.goto(`${site.origin}/search.html`, { waitUntil: "load" });
   const found = await page.evaluate((all) => {
-    /* global Search */
-    return all.map((query) => Search._performSearch(...Search._parseQuery(query)).at(-1)?.[0] ?? null);
+    /* global searchBook */
+    return all.map((query) => searchBook(query)[0]?.page ?? null);
   }, queries);
   await page.close();
   return Object.fromEntries(queries.map((query, i) => [query, found[i]]));
+}
+
+/* What a page of results shows, and how much of the page behind the first one is highlighted. */
+export async function hits(browser, site, results) {
+  const page = await browser.newPage();
+  await page.goto(`${site.origin}/${results}`, { waitUntil: "load" });
+  const excerpts = await page.locator(".found p").allTextContents();
+  await page.goto(`${site.origin}/search.html?q=query key value`, { waitUntil: "load" });
+  const marked = await page.locator(".found mark").allTextContents();
+  await page.goto(`${site.origin}/${results}`, { waitUntil: "load" });
+  await page.locator(".found a").first().click();
+  await page.waitForURL((url) => !url.pathname.endsWith("/search.html"), { waitUntil: "load" });
+  const highlighted = await page.locator(".highlighted").count();
+  await page.close();
+  return { excerpts, marked, highlighted };
+}
+
+/* Typed into the field of the page of results: its first answer, and the address that one may keep. */
+export async function typed(browser, site, words) {
+  const page = await browser.newPage();
+  await page.goto(`${site.origin}/search.html`, { waitUntil: "load" });
+  await page.locator(".bd-search-container input[name=q]").pressSequentially(words);
+  const first = await page.locator(".found a").first().getAttribute("href");
+  const address = new URL(page.url()).search;
+  await page.close();
+  return { first: first.split("#")[0], address };
+}
+
+/* The first answer of a book that was opened from a folder. */
+export async function fromFolder(browser, folder, words) {
+  const page = await browser.newPage();
+  await page.goto(`file://${folder}/search.html?q=${encodeURIComponent(words)}`, { waitUntil: "load" });
+  const first = await page.locator(".found a").first().getAttribute("href");
+  await page.close();
+  return first.split("#")[0];
 }
 
 /* Typed into the search field with Ctrl+K, and the first result followed. */
@@ -22,7 +56,7 @@ export async function search(browser, site, start, words) {
   await page.keyboard.press("Control+k");
   await page.keyboard.type(words);
   await page.keyboard.press("Enter");
-  await page.locator("#search-results li a").first().click();
+  await page.locator(".found a").first().click();
   await page.waitForURL((url) => !url.pathname.endsWith("/search.html"));
   const end = page.url().slice(site.origin.length + 1);
   await page.close();
@@ -63,6 +97,47 @@ export async function printed(browser, site, path) {
   const modes = await page.evaluate(() => [window.onPaper, document.documentElement.dataset.theme]);
   await page.close();
   return modes;
+}
+
+const PAPER = { width: 718, height: 1047 }; // A4 less margins of 10 mm, in CSS pixels of 1/96 inch
+
+/* What a page is on paper, a widget of it touched or not: what it opens, shows, hides and cuts off. */
+export async function onPaper(browser, site, path) {
+  const page = await browser.newPage({ viewport: PAPER });
+  await page.goto(`${site.origin}/${path}`, { waitUntil: "load" });
+  await settled(page);
+  await page.evaluate(() => dispatchEvent(new Event("beforeprint")));
+  await page.emulateMedia({ media: "print" });
+  const sheet = await page.evaluate(whatIsPrinted);
+  await page.close();
+  return { path, ...sheet };
+}
+
+/* In the page, laid out for paper. */
+function whatIsPrinted() {
+  const all = (selector) => [...document.querySelectorAll(selector)];
+  const shown = (selector) => all(selector).filter((element) => element.checkVisibility());
+  const name = (element) => `${element.localName}.${element.className}: ${element.textContent.trim().slice(0, 40)}`;
+  const inside = ".dropdown > :not(.admonition-title, .toggle-button), details > :not(summary)";
+  const pictures = all(".widget-picture");
+  const edge = document.documentElement.clientWidth + 1;
+  const beyond = (element) => element.getBoundingClientRect().right > edge;
+  const spilling = (element) => element.scrollWidth > element.clientWidth + 1;
+  return {
+    title: shown(".bd-article h1").length,
+    closed: all(inside).length,
+    open: shown(inside).map(name),
+    menus: shown("nav, header button, .prev-next-footer, .try button, .enlarge, .progress-mark, .copybtn").map(name),
+    notes: all("aside.margin").length,
+    unseenNotes: all("aside.margin").filter((note) => !note.checkVisibility()).map(name),
+    pictures: pictures.length,
+    missing: pictures.filter((one) => !one.checkVisibility() || !one.naturalWidth).map((one) => one.alt),
+    moving: shown(".widget-stage").length,
+    cut: [
+      ...shown(".bd-article :is(pre, table, img, mjx-math, p, li)").filter(beyond),
+      ...shown(".bd-article :is(pre, figure, .pst-scrollable-table-container)").filter(spilling),
+    ].map(name),
+  };
 }
 
 /* From the top of a chapter to the next one with Tab, Enter and Space alone; every stop must show itself. */

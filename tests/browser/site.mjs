@@ -1,10 +1,10 @@
-/* node site.mjs REQUEST : reads {site, browser, pages, chapter, start, queries}, prints what was found as JSON. */
+/* node site.mjs REQUEST : reads {site, browser, pages, chapter, start, queries, results, paper}, prints what was found as JSON. */
 
 import { readFileSync } from "node:fs";
 import axe from "axe-core";
 import { chromium } from "playwright-core";
 import { AXE, inspect, still } from "./pages.mjs";
-import { firstFound, firstPaint, keyboard, printed, search } from "./reader.mjs";
+import { firstFound, firstPaint, fromFolder, hits, keyboard, onPaper, printed, search, typed } from "./reader.mjs";
 import { serve } from "./server.mjs";
 
 const request = JSON.parse(readFileSync(process.argv[2], "utf8"));
@@ -29,8 +29,18 @@ async function read() {
   return {
     found: await firstFound(browser, site, request.queries),
     search: await search(browser, site, request.start, "log sum exp"),
+    hits: await hits(browser, site, request.results),
+    typed: await typed(browser, site, "mask upside down"),
+    folder: await fromFolder(browser, request.site, "why divide by sqrt"),
     printed: await printed(browser, site, request.start),
+    paper: await onPaperEach(request.paper),
   };
+}
+
+async function onPaperEach(paths) {
+  const sheets = [];
+  for (const path of paths) sheets.push(await onPaper(browser, site, path));
+  return sheets;
 }
 
 /* Several at a time: one waits while another computes. The clock, and what has the focus, want to be alone. */

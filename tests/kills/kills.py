@@ -41,7 +41,6 @@ HERE = Path(__file__).parent
 LOG = HERE / "log.json"
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["torch.distributed", "selfattention.parallel.ring"])
-os.environ["TORCH_CPP_LOG_LEVEL"] = "FATAL"  # or every survivor prints the library's stack
 SOON = 15  # seconds in which every survivor has to say what has happened
 LATEST = 1.5  # seconds after all have come: the last moment for a kill
 OURS, RANK_0 = "this process", "rank 0"  # who keeps the store
@@ -210,6 +209,7 @@ def main():
     parser.add_argument("--times", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
+    os.environ["TORCH_CPP_LOG_LEVEL"] = "FATAL"  # or every survivor prints the library's stack
     chance = random.Random(asked.seed)
     kills = [kill_one(chance, number) for number in with_bar(range(asked.times), "killed")]
     where = {"python": platform.python_version(), "torch": version("torch"), "sources": fingerprint()}

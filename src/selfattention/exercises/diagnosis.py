@@ -61,13 +61,16 @@ class Kind(Enum):
 
 
 class Verdict:
-    """What is said of one answer. A notebook shows its text; `trial` holds the arrays it speaks of."""
+    """What is said of one answer: true if it is right. `trial` holds the arrays that its text is about."""
 
     def __init__(self, kind, *sentences, trial=None, mistake=None):
         self.kind = kind
         self.text = "\n".join(textwrap.fill(sentence, 76) for sentence in sentences)
         self.trial = trial
         self.mistake = mistake  # the function that the answer equals
+
+    def __bool__(self):
+        return self.kind is Kind.RIGHT
 
     def __repr__(self):
         return printed(self.text)
@@ -130,7 +133,7 @@ class Exercise:
             wanted = f"wanted a function of {', '.join(self.arguments)}"
             return Verdict(Kind.WRONG_SHAPE, f"✗ You gave {type(answer).__name__} {short(answer)}; {wanted}.")
         trials = self.trials(answer if callable(answer) else lambda: answer)
-        return next(verdict for step in STEPS if (verdict := step(self, trials)))
+        return next(verdict for step in STEPS if (verdict := step(self, trials)) is not None)
 
     def trials(self, function):
         """What a function makes of every case, beside what is wanted."""
@@ -295,12 +298,17 @@ def raised(exercise, trials):
         if isinstance(trial.given, BaseException):
             what = f"✗ {briefly(trial.given)}"
             at = f", for {inputs(trial)}" if trial.inputs else ""
-            return Verdict(Kind.ERROR, what, f"{_where(trial.given)}{at}.", trial=trial)
+            return Verdict(Kind.ERROR, what, f"{where(trial.given)}{at}.", trial=trial)
     return None
 
 
-def _where(error):
-    """The innermost line that was running in the reader's own file, as the traceback has it."""
+def where(error):
+    """The innermost line that was running in the reader's own file, as the traceback has it.
+
+    An error of another process has no traceback here, and brings the line along.
+    """
+    if hasattr(error, "where"):
+        return error.where
     frames = list(traceback.walk_tb(error.__traceback__))[1:]  # the first is ours
     if not frames:
         return "In the call itself"

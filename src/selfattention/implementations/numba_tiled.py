@@ -34,11 +34,17 @@ from selfattention.implementations.register_tiles import (
     HEIGHT,
     VECTORS,
     add_product,
+    add_row,
+    cap,
+    cap_and_slopes,
     exceeds,
     exponentials,
+    forbid_beyond,
     forbid_row,
     maxima,
+    multiply,
     product,
+    sum_across,
     tile_width,
     transpose,
     weights_and_slopes,
@@ -46,11 +52,11 @@ from selfattention.implementations.register_tiles import (
 from selfattention.implementations.stepping import stepping
 from selfattention.masks import Says
 
-ROWS, ROWS_BACKWARD = 1024, 128  # rows of a block
+ROWS, ROWS_BACKWARD = 1024, 64  # rows of a block
 PANELS_BACKWARD = 2  # the backward pass takes so many panels at a time
 CELL = 64  # a mask is kept for so many queries and one panel,
 SPELT_OUT = 2  # and spelt out for so many times so many of these at once
-FEW = 4  # tiles: for no more, values are not worth copying
+FEW = 16  # tiles: for no more, values are not worth copying
 SLACK = 5.5  # weights are at most e^5.5 ≈ 2^8 before they are divided by their sum
 SPELT_OUT_BYTES = 2**26  # of masks at a time; whatever the rule, memory stays linear in n
 NOBODY, EVERYBODY = -2, -1
@@ -59,10 +65,10 @@ THREADS = config.NUMBA_NUM_THREADS
 
 
 @contract.forward_that_tells
-def attention(Q, K, V, rule, bias, scale):
+def attention(Q, K, V, rule, bias, scale, softcap):
     """O = softmax(scale · Q Kᵀ + bias) V,  L = log-sum-exp of each row; see `contract`."""
     plans = _plans(rule, Q.shape[2], K.shape[2], tile_width(Q.dtype))
-    O, L, _, tame = _answers_and_state(Q, K, V, plans, bias, scale)
+    O, L, _, tame = _answers_and_state(Q, K, V, plans, bias, scale, softcap)
     return O, L, tame
 
 
@@ -71,31 +77,31 @@ def _all_plans(rule, n, m, dtype):
 
 
 @stepping(attention, _all_plans)
-def steps(Q, K, V, plans, scale):
+def steps(Q, K, V, plans, scale, softcap):
     """The steps of decoding on a cache, checked once: see `stepping`."""
-    O, L, _, tame = _answers_and_state(Q, K, V, plans, None, scale)
+    O, L, _, tame = _answers_and_state(Q, K, V, plans, None, scale, softcap)
     return O, L, tame
 
 
-def _states(Q, K, rule, bias, scale):
+def _states(Q, K, rule, bias, scale, softcap):
     """c and Z of every row: what L = c + ln Z can no longer tell where c is large."""
     plans = _plans(rule, Q.shape[2], K.shape[2], tile_width(Q.dtype))
-    return _answers_and_state(Q, K, K[..., :0], plans, bias, scale)[2]
+    return _answers_and_state(Q, K, K[..., :0], plans, bias, scale, softcap)[2]
 
 
-def _answers_and_state(Q, K, V, plans, bias, scale):
+def _answers_and_state(Q, K, V, plans, bias, scale, softcap):
     """O, L, c and Z of every row, and whether no number met was too large for its product to be safe."""
     (b, h, n, d_k), (g, _, d_v) = Q.shape, V.shape[1:]
     O, L = np.empty((b * g, h // g, n, d_v), Q.dtype), np.empty((b * g, h // g, n), Q.dtype)
     state, tame = np.empty((2, *L.shape), Q.dtype), np.ones(1, np.bool_)
     arrays = _grouped(Q, g), _flat(K), _flat(V), _bias(bias, Q)
-    limits, unit = _limits(Q.dtype, d_k, scale), Q.dtype.type(scale)
+    limits, unit, limit = _limits(Q.dtype, d_k, scale), Q.dtype.type(scale), _limit(Q.dtype, softcap)
     for plan in plans if h else ():
         size = _positions(ROWS, h // g, b * g, plan)
         tasks = _tasks(plan.first, plan.stop, size, b * g)
         work = b * h * (plan.stop - plan.first) * plan.keys * (d_k + d_v)
         hand_out = _share if work >= ALONE else _alone
-        hand_out(_forward, tasks, g, size, *arrays, plan, unit, limits, O, L, state, tame)
+        hand_out(_forward, tasks, g, size, *arrays, plan, unit, limit, limits, O, L, state, tame)
     return O.reshape(b, h, n, d_v), L.reshape(b, h, n), state.reshape(2, b, h, n), tame[0]
 
 
@@ -111,8 +117,13 @@ def _limits(dtype, d_k, scale):
     return dtype.type(limit * min(1, abs(scale))), dtype.type(limit)
 
 
+def _limit(dtype, softcap):
+    """What scores are capped at, plus and minus; 0 for no cap, since compiled code has one signature."""
+    return dtype.type(0 if softcap is None else softcap)
+
+
 @contract.backward_from(_states)
-def attention_backward(dO, Q, K, V, O, L, rule, bias, scale):
+def attention_backward(dO, Q, K, V, O, L, rule, bias, scale, softcap):
     """dV = Aᵀ dO,  dS = A ∘ (dO Vᵀ − δ),  dQ = scale · dS K,  dK = scale · dSᵀ Q,  δ = rowsum(dO ∘ O).
 
     The scores of a tile are computed again, by the same products as before and so with the same
@@ -129,7 +140,8 @@ def attention_backward(dO, Q, K, V, O, L, rule, bias, scale):
         L, delta = _grouped(L, g), _grouped(np.vecdot(*map(np.ascontiguousarray, (dO, O))), g)
         for plan in _plans(rule, n, m, tile_width(Q.dtype)):
             size = _positions(ROWS_BACKWARD, h // g)
-            _share(_backward, tasks, g, size, *arrays, L, delta, plan, Q.dtype.type(scale), dQ, dK, dV)
+            numbers = Q.dtype.type(scale), _limit(Q.dtype, softcap)
+            _share(_backward, tasks, g, size, *arrays, L, delta, plan, *numbers, dQ, dK, dV)
     dQ = dQ.sum(0) if parts > 1 else dQ
     return dQ.reshape(b, h, n, d_k) * scale, dK.reshape(b, g, m, d_k), dV.reshape(b, g, m, d_v)
 
@@ -272,7 +284,7 @@ def _bias(bias, Q):
 
 
 @njit(nogil=True)
-def _forward(tasks, g, positions, Q, K, V, bias, plan, unit, limits, O, L, state, tame):
+def _forward(tasks, g, positions, Q, K, V, bias, plan, unit, limit, limits, O, L, state, tame):
     _, heads, n, d_k = Q.shape
     m, d_v = plan.keys, V.shape[2]
     width = tile_width(Q)
@@ -300,7 +312,8 @@ def _forward(tasks, g, positions, Q, K, V, bias, plan, unit, limits, O, L, state
             _transposed_panel(kT, 0, width, K[group, :m], j)
             small = small and _all_below(limits[1], kT)
             values, first = v, 0
-            if as_they_are and m - j >= width:
+            depth = min(width, m - j)
+            if as_they_are:
                 values, first = V[group].reshape(V[group].size), j * d_v
             else:
                 _panel(v, columns, V[group, :m], j, width)
@@ -313,6 +326,8 @@ def _forward(tasks, g, positions, Q, K, V, bias, plan, unit, limits, O, L, state
                 top = cell * CELL * heads
                 for x in range(top, min(top + CELL * heads, rows), HEIGHT):
                     product(S, 0, width, q, x * d_k, d_k, 1, kT, 0, width, d_k)
+                    if limit > 0:
+                        cap(S, 0, width, limit)
                     if not plain:
                         _bias_and_mask(S, 0, width, bias, plan, mask, group, g, heads, x, start, count, j, m)
                     if exceeds(S, 0, width, c, x, Q.dtype.type(SLACK)):
@@ -330,7 +345,7 @@ def _forward(tasks, g, positions, Q, K, V, bias, plan, unit, limits, O, L, state
                         values,
                         first,
                         columns,
-                        width,
+                        depth,
                         columns // lanes,
                     )
         _finish(O[group], L[group], state[:, group], sums, Z, c, start, count, lanes, columns)
@@ -339,7 +354,7 @@ def _forward(tasks, g, positions, Q, K, V, bias, plan, unit, limits, O, L, state
 
 
 @njit(nogil=True)
-def _backward(tasks, g, size, Q, K, V, bias, dO, L, delta, plan, unit, dQ, dK, dV):
+def _backward(tasks, g, size, Q, K, V, bias, dO, L, delta, plan, unit, limit, dQ, dK, dV):
     _, heads, n, d_k = Q.shape
     m, d_v = V.shape[1], V.shape[2]
     width = tile_width(Q)
@@ -358,7 +373,11 @@ def _backward(tasks, g, size, Q, K, V, bias, dO, L, delta, plan, unit, dQ, dK, d
         _scratch(breadth * k_columns, Q),
         _scratch(breadth * v_columns, Q),
     )
-    A, dS = _scratch(height * breadth, Q), _scratch(height * breadth, Q)
+    A, dS, slopes = (
+        _scratch(height * breadth, Q),
+        _scratch(height * breadth, Q),
+        _scratch(HEIGHT * width, Q),
+    )
     top, bottom = np.empty(PANELS_BACKWARD, np.int64), np.empty(PANELS_BACKWARD, np.int64)
     for task in range(len(tasks)):
         group, part = tasks[task]
@@ -430,11 +449,15 @@ def _backward(tasks, g, size, Q, K, V, bias, dO, L, delta, plan, unit, dQ, dK, d
                                 width,
                                 d_v,
                             )
+                            if limit > 0:
+                                cap_and_slopes(A, s, breadth, limit, slopes, width)
                             if bias.size or mask != EVERYBODY or m - j < width:
                                 _bias_and_mask(
                                     A, s, breadth, bias, plan, mask, group, g, heads, x, start, count, j, m
                                 )
                             weights_and_slopes(A, dS, s, breadth, shift, mean, base + x)
+                            if limit > 0:
+                                multiply(dS, s, breadth, slopes, width)
                         if left < right:
                             s = (left - first) * width
                             add_product(
@@ -512,8 +535,7 @@ def _bias_and_mask(S, s, s_row, bias, plan, mask, group, g, heads, x, start, pos
     if mask != EVERYBODY:
         _forbid(S, s, s_row, plan, mask, group % g * heads, heads, x)
     if m - j < width:  # the last panel has fewer keys than columns
-        for i in range(s, s + HEIGHT * s_row, s_row):
-            S[i + m - j : i + width] = -np.inf
+        forbid_beyond(S, s, s_row, m - j)
 
 
 @njit(nogil=True)
@@ -531,8 +553,7 @@ def _add_bias(S, s, s_row, bias, group, g, heads, x, start, positions, j, keys):
         head, position = (x + i) % heads, (x + i) // heads
         if position < positions:
             head = group % g * heads + head if bias.shape[1] > 1 else 0
-            for t in range(keys):
-                S[s + i * s_row + t] += bias[member, head, start + position, j + t]
+            add_row(S, s + i * s_row, bias[member, head, start + position, j : j + keys])
 
 
 @njit(nogil=True)
@@ -558,9 +579,7 @@ def _finish(O, L, state, sums, Z, c, start, positions, lanes, columns):
     for head in range(len(O)):
         for i in range(positions):
             row = i * len(O) + head
-            z = Z[row * lanes]
-            for t in range(1, lanes):
-                z += Z[row * lanes + t]
+            z = sum_across(Z, row * lanes)
             L[head, start + i] = c[row] + np.log(z) if z > 0 else -np.inf
             state[0, head, start + i], state[1, head, start + i] = c[row], z
             share = one / z if z > 0 else z
@@ -586,13 +605,18 @@ def _fill(X, x):
 def _stack(stacked, columns, X, start, positions, factor):
     """The rows of a block, query after query, times a factor; `columns` wide, zeros where nothing is."""
     heads, _, d = X.shape
-    for head in range(heads):
-        for i in range(positions):
-            row = (i * heads + head) * columns
-            for t in range(d):
-                stacked[row + t] = X[head, start + i, t] * factor
-            for t in range(d, columns):
-                stacked[row + t] = 0
+    if heads == 1 and d == columns:  # in a row already: one long loop instead of many short ones
+        rows = X[0, start : start + positions].reshape(positions * d)
+        for t in range(len(rows)):
+            stacked[t] = rows[t] * factor
+    else:
+        for head in range(heads):
+            for i in range(positions):
+                row = (i * heads + head) * columns
+                for t in range(d):
+                    stacked[row + t] = X[head, start + i, t] * factor
+                for t in range(d, columns):
+                    stacked[row + t] = 0
     for t in range(heads * positions * columns, _up(heads * positions, HEIGHT) * columns):
         stacked[t] = 0
 
@@ -632,13 +656,13 @@ def _panel(panel, columns, X, j, width):
 def _transposed_panel(panel, p, width, X, j):
     """The same rows as columns: (d, width), from place p on."""
     rows, d, lanes = min(width, len(X) - j), X.shape[1], width // VECTORS
-    whole = d // lanes * lanes if rows == width else 0
+    down, along = rows // lanes * lanes, d // lanes * lanes  # what whole squares cover
     flat = X.reshape(X.size)
-    for i in range(0, width if whole else 0, lanes):
-        for t in range(0, whole, lanes):
+    for i in range(0, down, lanes):
+        for t in range(0, along, lanes):
             transpose(panel, p + t * width + i, width, flat, (j + i) * d + t, d)
-    for t in range(whole, d):
-        for i in range(rows):
+    for t in range(d):
+        for i in range(down if t < along else 0, rows):
             panel[p + t * width + i] = X[j + i, t]
         for i in range(rows, width):
             panel[p + t * width + i] = 0

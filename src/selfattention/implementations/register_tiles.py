@@ -47,7 +47,7 @@ class _Vectors:
     def __init__(self, context, builder, element):
         self.context, self.builder = context, builder
         self.element = ir.FloatType() if element == types.float32 else ir.DoubleType()
-        self.bytes, self.mantissa = (4, 23) if element == types.float32 else (8, 52)
+        self.bytes, self.mantissa, self.terms = (4, 23, 9) if element == types.float32 else (8, 52, 16)
         self.lanes = VECTOR_BYTES // self.bytes
         self.vector = ir.VectorType(self.element, self.lanes)
         self.integers = ir.VectorType(ir.IntType(8 * self.bytes), self.lanes)
@@ -76,14 +76,15 @@ class _Vectors:
 
     def spread(self, scalar):
         """One number in all lanes."""
-        undefined, first = ir.Constant(self.vector, ir.Undefined), ir.Constant(ir.IntType(32), 0)
+        undefined = ir.Constant(ir.VectorType(scalar.type, self.lanes), ir.Undefined)
+        first = ir.Constant(ir.IntType(32), 0)
         one = self.builder.insert_element(undefined, scalar, first)
         zeros = ir.Constant(ir.VectorType(ir.IntType(32), self.lanes), [0] * self.lanes)
         return self.builder.shuffle_vector(one, undefined, zeros)
 
-    def call(self, name, *arguments, result=None):
+    def call(self, name, *arguments):
         """One of LLVM's own functions, for this vector type."""
-        function = ir.FunctionType(result or self.vector, [x.type for x in arguments])
+        function = ir.FunctionType(self.vector, [x.type for x in arguments])
         name = f"llvm.{name}.v{self.lanes}f{8 * self.bytes}"
         return self.builder.call(
             cgutils.get_or_insert_function(self.builder.module, function, name), arguments
@@ -98,11 +99,44 @@ class _Vectors:
             values = [combine(*pair) for pair in zip(values[::2], values[1::2], strict=True)]
         return values[0]
 
+    def larger(self, a, b):
+        """Of two, lane by lane, in one instruction; of NaN and a number, either."""
+        return self.builder.select(self.builder.fcmp_ordered(">", a, b), a, b)
+
     def highest(self, values):
-        return self.tree(lambda a, b: self.call("maxnum", a, b), values)
+        return self.tree(self.larger, values)
+
+    def across(self, combine, x):
+        """All lanes of a vector combined, half after half turned onto the other."""
+        step = self.lanes // 2
+        while step:
+            turned = [(lane + step) % self.lanes for lane in range(self.lanes)]
+            turned = ir.Constant(ir.VectorType(ir.IntType(32), self.lanes), turned)
+            x, step = combine(x, self.builder.shuffle_vector(x, x, turned)), step // 2
+        return self.builder.extract_element(x, ir.Constant(ir.IntType(32), 0))
 
     def sum(self, values):
         return self.tree(self.builder.fadd, values)
+
+    def tanh(self, x):
+        """(e^{2x} − 1) / (e^{2x} + 1), right to some units in its last place, of small x as well.
+
+        e^{2x} = 2^k 2^f, and e^{2x} − 1 = 2^k (2^f − 1) + (2^k − 1): the series of 2^f − 1 begins with f, so
+        that nothing cancels where k is 0. Beyond ±20 all is ±1; and NaN, which nobody may see, is 1.
+        """
+        b, most = self.builder, self.constant(20.0)
+        x = self.call("maxnum", self.call("minnum", x, most), self.constant(-20.0))
+        magic, log2e = self.constant(1.5 * 2**self.mantissa), self.constant(2 * math.log2(math.e))
+        rounded = self.fma(x, log2e, magic)
+        f = self.fma(x, log2e, b.fsub(magic, rounded))
+        *lower, p = (self.constant(math.log(2) ** k / math.factorial(k)) for k in range(1, self.terms))
+        for c in reversed(lower):
+            p = self.fma(p, f, c)
+        one, places = self.constant(1.0), ir.Constant(self.integers, [self.mantissa] * self.lanes)
+        exponent = b.shl(b.bitcast(rounded, self.integers), places)
+        power = b.bitcast(b.add(b.bitcast(one, self.integers), exponent), self.vector)
+        grown = self.fma(power, b.fmul(p, f), b.fsub(power, one))
+        return b.fdiv(grown, b.fadd(grown, self.constant(2.0)))
 
     def exp(self, x):
         """e^x = 2^k 2^f, k the integer next to x log₂ e: a polynomial for 2^f, and k added to its exponent.
@@ -143,7 +177,12 @@ def _pairs(signature, arguments):
 
 
 def _product(vectors, add):
-    """C = A B or C += A B for a tile of C, HEIGHT rows of `vectors` vectors, which stays in registers."""
+    """C = A B or C += A B for a tile of C, HEIGHT rows of `vectors` vectors, which stays in registers.
+
+    A narrow tile has too few sums at work, each waiting for its last addition. So it keeps as many partial
+    sums of every number as a whole tile has vectors to one of its own.
+    """
+    parts = VECTORS // vectors
 
     @intrinsic
     def product(typing, C, c, c_row, A, a, a_row, a_step, B, b, b_row, depth):
@@ -153,21 +192,31 @@ def _product(vectors, add):
             C, c, c_row, A, a, a_row, a_step, B, b, b_row, depth = _pairs(signature, arguments)
             v = _Vectors(context, builder, C[0].dtype)
             rows = [v.at(C, c[1], v.times(c_row[1], i)) for i in range(HEIGHT)]
-            tile = [[cgutils.alloca_once(builder, v.vector) for _ in range(vectors)] for _ in rows]
-            for row, sums in zip(rows, tile, strict=True):
-                for u, total in enumerate(sums):
-                    builder.store(v.load(row, u) if add else v.constant(0.0), total)
-            with cgutils.for_range(builder, depth[1]) as loop:
-                step = builder.mul(loop.index, a_step[1])
-                along = v.at(B, b[1], builder.mul(loop.index, b_row[1]))
+            new = cgutils.alloca_once
+            tile = [[[new(builder, v.vector) for _ in range(vectors)] for _ in rows] for _ in range(parts)]
+            for part, sums in enumerate(tile):
+                for row, totals in zip(rows, sums, strict=True):
+                    for u, total in enumerate(totals):
+                        builder.store(v.load(row, u) if add and part == 0 else v.constant(0.0), total)
+
+            def add_step(place, sums):
+                step = builder.mul(place, a_step[1])
+                along = v.at(B, b[1], builder.mul(place, b_row[1]))
                 right = [v.load(along, u) for u in range(vectors)]
-                for i, sums in enumerate(tile):
+                for i, totals in enumerate(sums):
                     left = v.spread(builder.load(v.at(A, a[1], v.times(a_row[1], i), step)))
-                    for x, total in zip(right, sums, strict=True):
+                    for x, total in zip(right, totals, strict=True):
                         builder.store(v.fma(left, x, builder.load(total)), total)
-            for row, sums in zip(rows, tile, strict=True):
-                for u, total in enumerate(sums):
-                    v.store(builder.load(total), row, u)
+
+            even = v.times(builder.sdiv(depth[1], _number(parts)), parts)
+            with cgutils.for_range_slice(builder, _number(0), even, _number(parts), inc=True) as (place, _):
+                for part, sums in enumerate(tile):
+                    add_step(builder.add(place, _number(part)), sums)
+            with cgutils.for_range_slice(builder, even, depth[1], _number(1), inc=True) as (place, _):
+                add_step(place, tile[0])
+            for i, row in enumerate(rows):
+                for u in range(vectors):
+                    v.store(v.sum([builder.load(sums[i][u]) for sums in tile]), row, u)
             return context.get_dummy_value()
 
         return signature, write
@@ -175,7 +224,8 @@ def _product(vectors, add):
     return product
 
 
-_wide, _wide_add, _narrow_add = _product(VECTORS, False), _product(VECTORS, True), _product(1, True)
+_wide, _wide_add = _product(VECTORS, False), _product(VECTORS, True)
+_pair_add, _single_add = _product(2, True), _product(1, True)
 
 
 @njit(nogil=True, forceinline=True)
@@ -186,13 +236,16 @@ def product(C, c, c_row, A, a, a_row, a_step, B, b, b_row, depth):
 
 @njit(nogil=True, forceinline=True)
 def add_product(C, c, c_row, A, a, a_row, a_step, B, b, b_row, depth, vectors):
-    """C += A B for HEIGHT rows of C, `vectors` vectors wide: whole tiles, then a vector at a time."""
+    """C += A B for HEIGHT rows of C, `vectors` vectors wide: whole tiles, then two vectors, then one."""
     lanes = tile_width(C) // VECTORS
     done = vectors // VECTORS * VECTORS
     for u in range(0, done, VECTORS):
         _wide_add(C, c + u * lanes, c_row, A, a, a_row, a_step, B, b + u * lanes, b_row, depth)
-    for u in range(done, vectors):
-        _narrow_add(C, c + u * lanes, c_row, A, a, a_row, a_step, B, b + u * lanes, b_row, depth)
+    for u in range(done, vectors - 1, 2):
+        _pair_add(C, c + u * lanes, c_row, A, a, a_row, a_step, B, b + u * lanes, b_row, depth)
+    if vectors % 2:
+        u = vectors - 1
+        _single_add(C, c + u * lanes, c_row, A, a, a_row, a_step, B, b + u * lanes, b_row, depth)
 
 
 def _each_row(v, S, s, s_row):
@@ -238,8 +291,7 @@ def _maxima(typing, S, s, s_row, out):
         S, s, s_row, out = _pairs(signature, arguments)
         v = _Vectors(context, builder, S[0].dtype)
         for i, _, row in _each_row(v, S, s, s_row):
-            highest = v.call("vector.reduce.fmax", v.highest(row), result=v.element)
-            builder.store(highest, v.at(out, _number(i)))
+            builder.store(v.across(v.larger, v.highest(row)), v.at(out, _number(i)))
         return context.get_dummy_value()
 
     return signature, write
@@ -249,6 +301,22 @@ def _maxima(typing, S, s, s_row, out):
 def maxima(S, s, s_row, out):
     """The largest score of every row of a tile."""
     _maxima(S, s, s_row, out)
+
+
+@intrinsic
+def _sum_across(typing, X, x):
+    def write(context, builder, signature, arguments):
+        X, x = _pairs(signature, arguments)
+        v = _Vectors(context, builder, X[0].dtype)
+        return v.across(builder.fadd, v.load(v.at(X, x[1])))
+
+    return X.dtype(X, x), write
+
+
+@njit(nogil=True, forceinline=True)
+def sum_across(X, x):
+    """The sum of a vector's numbers."""
+    return _sum_across(X, x)
 
 
 @intrinsic
@@ -303,6 +371,114 @@ def weights_and_slopes(S, D, s, s_row, L, delta, x):
 
 
 @intrinsic
+def _add_vector(typing, S, s, X, x):
+    signature = types.void(S, s, X, x)
+
+    def write(context, builder, signature, arguments):
+        S, s, X, x = _pairs(signature, arguments)
+        v = _Vectors(context, builder, S[0].dtype)
+        place = v.at(S, s[1])
+        v.store(builder.fadd(v.load(place), v.load(v.at(X, x[1]))), place)
+        return context.get_dummy_value()
+
+    return signature, write
+
+
+def add_row(S, s, row):
+    """A row of numbers added to S, from s on."""
+
+
+@overload(add_row, inline="always")
+def _add_row(S, s, row):
+    if row.layout != "C":  # spread over an axis: its numbers do not lie side by side
+
+        def one_by_one(S, s, row):
+            for t in range(len(row)):
+                S[s + t] += row[t]
+
+        return one_by_one
+
+    def in_vectors(S, s, row):
+        lanes = tile_width(S) // VECTORS
+        whole = len(row) // lanes * lanes
+        for t in range(0, whole, lanes):
+            _add_vector(S, s + t, row, t)
+        for t in range(whole, len(row)):
+            S[s + t] += row[t]
+
+    return in_vectors
+
+
+@intrinsic
+def _cap(typing, S, s, s_row, limit):
+    signature = types.void(S, s, s_row, limit)
+
+    def write(context, builder, signature, arguments):
+        S, s, s_row, limit = _pairs(signature, arguments)
+        v = _Vectors(context, builder, S[0].dtype)
+        C = v.spread(limit[1])
+        for _, address, row in _each_row(v, S, s, s_row):
+            for u, score in enumerate(row):
+                v.store(builder.fmul(v.tanh(builder.fdiv(score, C)), C), address, u)
+        return context.get_dummy_value()
+
+    return signature, write
+
+
+@njit(nogil=True, forceinline=True)
+def cap(S, s, s_row, limit):
+    """S becomes C tanh(S / C), C the limit."""
+    _cap(S, s, s_row, limit)
+
+
+@intrinsic
+def _cap_and_slopes(typing, S, s, s_row, limit, T, t_row):
+    signature = types.void(S, s, s_row, limit, T, t_row)
+
+    def write(context, builder, signature, arguments):
+        S, s, s_row, limit, T, t_row = _pairs(signature, arguments)
+        v = _Vectors(context, builder, S[0].dtype)
+        C, one = v.spread(limit[1]), v.constant(1.0)
+        for i, address, row in _each_row(v, S, s, s_row):
+            slopes = v.at(T, v.times(t_row[1], i))
+            for u, score in enumerate(row):
+                tanh = v.tanh(builder.fdiv(score, C))
+                v.store(builder.fmul(tanh, C), address, u)
+                v.store(v.fma(builder.fneg(tanh), tanh, one), slopes, u)
+        return context.get_dummy_value()
+
+    return signature, write
+
+
+@njit(nogil=True, forceinline=True)
+def cap_and_slopes(S, s, s_row, limit, T, t_row):
+    """S becomes C tanh(S / C), C the limit, and T, a tile by itself, the slopes 1 − tanh²."""
+    _cap_and_slopes(S, s, s_row, limit, T, t_row)
+
+
+@intrinsic
+def _multiply(typing, S, s, s_row, T, t_row):
+    signature = types.void(S, s, s_row, T, t_row)
+
+    def write(context, builder, signature, arguments):
+        S, s, s_row, T, t_row = _pairs(signature, arguments)
+        v = _Vectors(context, builder, S[0].dtype)
+        for i, address, row in _each_row(v, S, s, s_row):
+            factors = v.at(T, v.times(t_row[1], i))
+            for u, x in enumerate(row):
+                v.store(builder.fmul(x, v.load(factors, u)), address, u)
+        return context.get_dummy_value()
+
+    return signature, write
+
+
+@njit(nogil=True, forceinline=True)
+def multiply(S, s, s_row, T, t_row):
+    """S times T, number by number; T is a tile by itself."""
+    _multiply(S, s, s_row, T, t_row)
+
+
+@intrinsic
 def _forbid_row(typing, S, s, seen, at):
     signature = types.void(S, s, seen, at)
 
@@ -324,6 +500,31 @@ def _forbid_row(typing, S, s, seen, at):
 def forbid_row(S, s, seen, at):
     """−inf in a row of a tile where its mask, from seen[at] on, is 0."""
     _forbid_row(S, s, seen, at)
+
+
+@intrinsic
+def _forbid_beyond(typing, S, s, s_row, keys):
+    signature = types.void(S, s, s_row, keys)
+
+    def write(context, builder, signature, arguments):
+        S, s, s_row, keys = _pairs(signature, arguments)
+        v = _Vectors(context, builder, S[0].dtype)
+        wide = ir.VectorType(ir.IntType(32), v.lanes)
+        count = v.spread(builder.trunc(keys[1], ir.IntType(32)))
+        places = [range(u * v.lanes, (u + 1) * v.lanes) for u in range(VECTORS)]
+        inside = [builder.icmp_signed("<", ir.Constant(wide, list(place)), count) for place in places]
+        for _, address, row in _each_row(v, S, s, s_row):
+            for u, score in enumerate(row):
+                v.store(builder.select(inside[u], score, v.constant(-math.inf)), address, u)
+        return context.get_dummy_value()
+
+    return signature, write
+
+
+@njit(nogil=True, forceinline=True)
+def forbid_beyond(S, s, s_row, keys):
+    """−inf in every row of a tile behind so many keys."""
+    _forbid_beyond(S, s, s_row, keys)
 
 
 @intrinsic

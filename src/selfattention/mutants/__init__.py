@@ -74,6 +74,9 @@ RIGHT = {
     "zigzag_work": ("selfattention.formulas", "zigzag_work"),
     "most_ranks": ("selfattention.formulas", "most_ranks"),
     "implementation": ("selfattention.implementations.numpy_direct", "attention"),
+    "softcap": ("selfattention.implementations.numpy_direct", "attention"),
+    "sink": ("selfattention.implementations.numpy_direct", "attention"),
+    "capped_backward": ("selfattention.implementations.numpy_direct", "attention_backward"),
 }
 
 

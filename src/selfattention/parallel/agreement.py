@@ -18,7 +18,7 @@ with needed():
     import torch
 
 from selfattention.masks import Rule
-from selfattention.parallel.links import Link, RankFailed
+from selfattention.parallel.links import STORE_GONE, Link, RankFailed
 
 MESSAGE = 4096  # bytes
 SHORT = 120  # letters of any one thing
@@ -42,7 +42,8 @@ def agreed(
     ranks differ, with both views; RankFailed where a rank does not answer, or has failed before.
     """
     if (told := link.told()) is not None:
-        raise RankFailed(f"{told}; the group is of no use since")
+        here = f"rank {link.rank} was in the questions before {name}"
+        raise RankFailed(f"{told}; {here if told == STORE_GONE else 'the group is of no use since'}")
     arguments, refused, mine = None, None, {"call": name, "ranks": link.size}
     try:
         arguments = checked()
