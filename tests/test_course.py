@@ -259,7 +259,7 @@ def graded_elsewhere():
     return json.loads(Path(__file__).with_name("classroom").joinpath("graders.json").read_text("utf-8"))
 
 
-@pytest.mark.parametrize("grader", ["otter"])
+@pytest.mark.parametrize("grader", ["otter", "nbgrader"])
 def test_other_graders_give_points_to_who_is_right(grader):
     """All for right answers, also where these print warnings; none for a mistake, a starter, an error."""
     log = graded_elsewhere()
