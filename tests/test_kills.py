@@ -55,3 +55,8 @@ def test_the_judge_of_kills(answer, good):
     verdict = kills.judged({0: answer, 2: None}, killed=1)
     assert (verdict["hangs"], verdict["right"], verdict["wrong"]) == (1, 3, 1)
     assert verdict["unnamed"] == ([] if good else [answer["said"]])
+
+
+def test_a_comment_or_a_docstring_is_nothing_that_a_source_does():
+    text = '"""Of a file."""\n\nx = "#"  # why\n\n\ndef f():\n    """Of two\n    lines."""\n    return x\n'
+    assert kills.lines_that_do(text) == ['x = "#"', "def f():", "    return x"]

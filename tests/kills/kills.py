@@ -13,6 +13,7 @@ to what is claimed.
 import argparse
 import ast
 import hashlib
+import io
 import json
 import multiprocessing
 import os
@@ -23,6 +24,7 @@ import signal
 import socket
 import sys
 import time
+import tokenize
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
@@ -180,15 +182,25 @@ def free_port():
 
 
 def fingerprint():
-    """Of what `parallel` does: its sources without comments and docstrings."""
+    """Of what `parallel` does: its sources without comments, docstrings and empty lines."""
     digest = hashlib.sha256()
     for path in sorted(Path(parallel.__file__).parent.glob("*.py")):
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node):
-                del node.body[0]
-        digest.update(ast.dump(tree).encode())
+        digest.update("\n".join(lines_that_do(path.read_text(encoding="utf-8"))).encode())
     return digest.hexdigest()
+
+
+def lines_that_do(text):
+    """The lines of a source, each up to its comment; docstrings and what is empty left out."""
+    lines = text.splitlines()
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if token.type == tokenize.COMMENT:
+            row, column = token.start
+            lines[row - 1] = lines[row - 1][:column]
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node):
+            words = node.body[0]
+            lines[words.lineno - 1 : words.end_lineno] = [""] * (words.end_lineno - words.lineno + 1)
+    return [line.rstrip() for line in lines if line.strip()]
 
 
 def written(log):
