@@ -26,6 +26,8 @@ assert verdict, verdict"""
 NBGRADER_CONFIG = """\
 c = get_config()
 c.CourseDirectory.course_id = "self-attention"
+c.Execute.timeout = 600
+c.Execute.iopub_timeout = 120  # on a busy machine the 4 seconds that it has by itself are too few
 c.ClearSolutions.code_stub = {"python": "# Your answer stands above this line."}
 """
 

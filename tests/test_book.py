@@ -117,7 +117,7 @@ def test_letters_in_headings_are_mathematics_in_the_menus_as_well(pages):
         assert [tag.get_text() for tag in headings if raw.search(tag.get_text()) and not tag.code] == [], path
     chapter = pages[SITE / "notebooks/04_scaling.html"]
     assert chapter.title.get_text().startswith("Divide by √d_k, and")
-    assert [str(tag) for tag in chapter.h1.select(".radicand")] == [
+    assert [str(tag) for tag in chapter.select("article h1 .radicand")] == [
         '<span class="radicand"><em>d</em><sub>k</sub></span>'
     ]
     assert chapter.select(".bd-sidebar-primary .current .radicand")

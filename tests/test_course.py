@@ -252,3 +252,25 @@ def test_every_student_s_notebook_has_run_from_the_wheel(path):
     assert len(ran["checks"]) == len(students.points(path))
     assert ran["files_left"] == []
     assert not [said for said in ran["checks"] if said.startswith("✓")]
+
+
+@cache
+def graded_elsewhere():
+    return json.loads(Path(__file__).with_name("classroom").joinpath("graders.json").read_text("utf-8"))
+
+
+@pytest.mark.parametrize("grader", ["otter"])
+def test_other_graders_give_points_to_who_is_right(grader):
+    """All for right answers, also where these print warnings; none for a mistake, a starter, an error."""
+    log = graded_elsewhere()
+    scores, worth = log[grader], log["points"]
+    nothing = dict.fromkeys(worth, 0)
+    assert scores["given away"] == []
+    assert scores["right"] == scores["right, with warnings"] == worth
+    assert scores["wrong"] == scores["empty"] == scores["stopped"] == nothing
+
+
+def test_the_graders_seen_are_those_that_are_pinned():
+    project = (Path(__file__).parents[1] / "pyproject.toml").read_text("utf-8")
+    for name, pin in re.findall(r'"(otter-grader|nbgrader)==([\d.]+)"', project):
+        assert graded_elsewhere()["versions"][name] == pin

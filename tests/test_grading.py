@@ -297,16 +297,17 @@ def test_a_cell_without_end_costs_its_own_exercise_only(tmp_path):
     """The notebook is begun again without the cell; what it hands in elsewhere counts."""
     endless = "from selfattention import check\n\ncheck.breaking_scores(...)\ncheck.doubled_and_raised\n"
     endless += "def merged(c_1, Z_1, c_2, Z_2):\n    while True: ...\n\ncheck.merged_log_sum_exp(merged)"
-    found = graded(tmp_path, endless, RIGHT, names=["softmax"], seconds=5)
+    talking = "while True:\n    check.unmasking_test(...)"
+    found = graded(tmp_path, endless, RIGHT, talking, names=["softmax"], seconds=5)
     assert kinds(found) == {
         "two_key_weight": Kind.RIGHT,
         "doubled_and_raised": None,
         "breaking_scores": Kind.NOT_ATTEMPTED,
-        "unmasking_test": None,
+        "unmasking_test": Kind.NOT_ATTEMPTED,
         "merged_log_sum_exp": Kind.ERROR,
     }
     assert found.verdicts["merged_log_sum_exp"].text == "✗ No answer: no end within 5 s."
-    assert found.notes == ["code cell 1: no end within 5 s"]
+    assert found.notes == ["code cell 1: no end within 5 s", "code cell 3: no end within 5 s"]
 
 
 def test_a_notebook_runs_as_in_jupyter(tmp_path):

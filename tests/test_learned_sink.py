@@ -138,7 +138,8 @@ def test_a_row_that_is_no_number_teaches_the_sink_nothing():
     Q, K, V, dO = map(torch.tensor, (Q, K, V, dO))
     O, _ = IMPLEMENTATIONS["torch_tiled"].load().attention(Q, K, V, sink=leaves)
     (ours,) = torch.autograd.grad(O, leaves, dO)
-    np.testing.assert_allclose(ours.numpy(), spoilt, rtol=1e-10)
+    np.testing.assert_array_equal(np.isfinite(ours), np.isfinite(spoilt))  # autograd: NaN or ∞
+    np.testing.assert_allclose(ours[1:], spoilt[1:], rtol=1e-10)
 
 
 @pytest.mark.parametrize(

@@ -169,7 +169,7 @@ def cited(env):
     for citation in env.get_domain("cite").citations:
         entry = citation.entry
         who = [plain(name) for person in entry.persons.get("author", []) for name in person.last_names]
-        what = plain(entry.fields["title"])
+        what = plain(entry.fields["title"].replace("$", ""))
         page = citation.bibliography_key.docname
         yield Line(page, citation.citation_id, f"{' '.join(who)} {entry.fields.get('year', '')}, {what}")
 

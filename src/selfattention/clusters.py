@@ -184,7 +184,7 @@ def table(cluster: Cluster, attention: Attention) -> str:
 
 
 LLAMA_405B = {"h": 128, "g": 8, "d_k": 128, "d_v": 128, "d_model": 16_384}
-"""Heads, groups and widths of Llama 3 405B: Llama team 2024, table 3."""
+"""The heads, groups and widths of Llama 3 405B (Llama Team 2024, table 3)."""
 
 
 if __name__ == "__main__":

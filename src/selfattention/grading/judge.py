@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -138,7 +139,7 @@ class Process:
         self.lines.put(b"")
 
     def __enter__(self):
-        self.seconds = START
+        self._begin(START)
         if "ready" not in self._receive():
             raise Beyond("the notebook's process did not start; is IPython installed?")
         return self
@@ -159,9 +160,13 @@ class Process:
         except OSError:
             raise self._ended("the process ended") from None
 
+    def _begin(self, seconds):
+        """From now on so many seconds for all that comes, for a process can also talk without end."""
+        self.seconds, self.ends = seconds, time.monotonic() + seconds
+
     def _receive(self):
         try:
-            line = self.lines.get(timeout=self.seconds)
+            line = self.lines.get(timeout=max(0, self.ends - time.monotonic()))
         except queue.Empty:
             raise self._ended(f"no end within {self.seconds} s") from None
         if not line:
@@ -181,7 +186,8 @@ class Process:
 
     def run(self, source, seconds):
         """Run a cell and give its checks their verdicts; what it stopped with, or nothing."""
-        self.seconds, self.checking = seconds, None
+        self._begin(seconds)
+        self.checking = None
         self._send(source=source)
         while "ran" not in (said := self._receive()):
             self._serve(said)

@@ -4,7 +4,7 @@
 
 The sink is one key of value 0 and weight e^{s − L}: the gradient of its score is e^{s − L} (0 − δ),
 δ = rowsum(dO ∘ O), summed over the rows of its head. With tensors nobody calls this: autograd does, where
-`attention` is given a sink that requires a gradient.
+`attention` is given a sink that requires a gradient; of a dO that is not finite it makes NaN or ∞.
 """
 
 from typing import Any

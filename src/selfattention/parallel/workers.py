@@ -1,4 +1,4 @@
-"""Processes on this machine that stay: each runs what all are given, and one hears what every rank has.
+"""Processes on this machine that stay: each runs what all are given, and one hears what every rank has::
 
     with workers(2) as ranks:
         ranks.run(function, *arguments)  # function(link, *arguments) on every rank: their answers, by rank
