@@ -84,8 +84,6 @@ def targets():
     yield implementations / "contract.py", [TESTS / "test_contract.py", *contract], SOME
     yield implementations / "numpy_products.py", [TESTS / "test_products.py"], ""
     yield implementations / "torch_autograd.py", [TESTS / "test_learned_bias.py", *contract], "torch_direct"
-    for name in "sinks", "learned_sink":
-        yield implementations / f"{name}.py", [TESTS / "test_learned_sink.py"], "not triton and not numba"
     for name in "numpy_direct", "numpy_tiled", "torch_direct", "torch_tiled":
         yield (
             implementations / f"{name}.py",
