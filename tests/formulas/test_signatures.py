@@ -60,12 +60,9 @@ MEASURES = {
     "score_variance": ["query_variance", "key_variance"],
     "shared_rate": ["rate"],
     "sinusoids": ["base"],
-<<<<<<< HEAD
     "step_seconds": ["computing", "sending", "overlap"],
     "transfer_seconds": ["sent_bytes", "bytes_per_second", "latency"],
-=======
     "softcap": ["C"],
->>>>>>> softcap
 }
 MEASURED = [(name, argument) for name, measures in MEASURES.items() for argument in measures]
 MAY_BE_ZERO = {"flops", "intensity", "epsilon", "query_variance", "key_variance"}
