@@ -174,11 +174,12 @@ def test_the_reference_keeps_internals_out_of_sight(pages):
 def test_the_reference_shows_the_call_that_works(pages, name):
     page = reference(pages)[f"implementations/{name}"]
     calls = [tag.get_text().partition("[source]")[0].strip() for tag in page.select("dt.sig")]
+    options = "mask=None, bias=None, scale=None, softcap=None, sink=None"
     steps = hasattr(import_module(f"selfattention.implementations.{name}"), "steps")
     assert sorted(calls) == [
-        "attention(Q, K, V, *, mask=None, bias=None, scale=None)",
-        "attention_backward(dO, Q, K, V, O, L, *, mask=None, bias=None, scale=None)",
-        *["steps(K, V, *, mask=causal, scale=None)"] * steps,
+        f"attention(Q, K, V, *, {options})",
+        f"attention_backward(dO, Q, K, V, O, L, *, {options})",
+        *["steps(K, V, *, mask=causal, scale=None, softcap=None, sink=None)"] * steps,
     ]
 
 

@@ -22,10 +22,12 @@ from headings import plain_title
 from links import ROOT, chapters, snake
 from plain_tex import plain
 from sphinx import addnodes
-from sphinx.errors import ExtensionError
 from sphinx.search.en import SearchEnglish
+from sphinx.util import logging
 
 from selfattention.mutants import RIGHT, mutants
+
+log = logging.getLogger(__name__)
 
 FILE = "_static/search_lines.js"
 OTHER_NAMES = ROOT / "book/search_words.toml"
@@ -69,8 +71,11 @@ def reading_order(env):
 
 
 def with_titles(words, titles):
-    """Pages named by ⟦their path⟧, by their titles: while a page is read, others may have none yet."""
-    return re.sub("⟦(.*?)⟧", lambda page: plain_title(titles[page[1]]), words)
+    """Pages named by ⟦their path⟧, by their titles: while a page is read, others may have none yet.
+
+    A page that is not in this book, which Sphinx has warned of, keeps its path.
+    """
+    return re.sub("⟦(.*?)⟧", lambda page: plain_title(titles[page[1]]) if page[1] in titles else page[1], words)
 
 
 # What a page holds -------------------------------------------------------------------------------------
@@ -178,9 +183,10 @@ def give_other_names(found, toml):
     """Write down, at what is so called, what else people call it; a name that nothing has is a slip."""
     places = {name: line for line in reversed(found) for name in callings(line)}
     for called, names in tomllib.loads(toml).items():
-        if called not in places:
-            raise ExtensionError(f"{OTHER_NAMES.name}: nothing in the book is called {called!r}")
-        places[called].also += names
+        if called in places:
+            places[called].also += names
+        else:
+            log.warning("%s: nothing in the book is called %r", OTHER_NAMES.name, called)  # stops -W
 
 
 def give_terms(found, glossary):
