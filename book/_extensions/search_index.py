@@ -57,7 +57,7 @@ def all_lines(env):
     """The lines of every page, pages in reading order: what comes first wins a tie."""
     found = [line for page in reading_order(env) for line in env.search_lines.get(page, [])]
     found = [replace(line, words=with_titles(line.words, env.titles)) for line in found]
-    found += [*cited(env), *mistakes(found)]
+    found += [*cited(env), *(mistake for mistake in mistakes(found) if mistake.page in env.titles)]
     give_other_names(found, OTHER_NAMES.read_text(encoding="utf-8"))
     give_terms(found, GLOSSARY.read_text(encoding="utf-8"))
     return found
@@ -75,7 +75,11 @@ def with_titles(words, titles):
 
     A page that is not in this book, which Sphinx has warned of, keeps its path.
     """
-    return re.sub("⟦(.*?)⟧", lambda page: plain_title(titles[page[1]]) if page[1] in titles else page[1], words)
+
+    def title(page):
+        return plain_title(titles[page[1]]) if page[1] in titles else page[1]
+
+    return re.sub("⟦(.*?)⟧", title, words)
 
 
 # What a page holds -------------------------------------------------------------------------------------
@@ -194,8 +198,9 @@ def give_terms(found, glossary):
     tops = {line.page: line for line in reversed(found) if not line.anchor}
     others = {line.name.partition(" · ")[0]: line.also for line in found if line.page == "book/glossary"}
     for english, chinese, entry in TERM.findall(glossary):
-        if taught := TAUGHT_IN.search(entry):
-            tops[taught[1]].also += [english, *chinese.split(", "), *others[english]]
+        taught = TAUGHT_IN.search(entry)
+        if taught and taught[1] in tops:
+            tops[taught[1]].also += [english, *chinese.split(", "), *others.get(english, [])]
 
 
 def callings(line):
