@@ -1,0 +1,198 @@
+"""Ask every library every question, and write down what it says.
+
+    make dialects                                      all of them, an hour; goes on where it was
+    python -m selfattention.dialects.record jax flax   some of them
+
+Each door is asked in a process of its own. One that dies, or is silent for LIMIT seconds, loses the question it
+was at, and the next process goes on behind it. Answers are kept beside the environments, with the input and the
+adapter that they belong to: what has not changed is not asked again. data/dialects.json is put together from them.
+"""
+
+import hashlib
+import json
+import queue
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from selfattention.dialects import libraries
+from selfattention.dialects.answering import question_and_variant, questions_for
+from selfattention.dialects.asking import Asked, Door, Library
+from selfattention.dialects.environments import NotInstalled, place, python_of, surroundings
+from selfattention.dialects.libraries import NAMES, library
+from selfattention.dialects.readings import REFUSED, SILENT
+from selfattention.dialects.recorded import FILE
+from selfattention.trained.progress import with_bar
+
+LIMIT = 120.0
+Said = dict[str, Any]
+
+
+def asked_again(name: str, door: Door, known: Said) -> list[str]:
+    """Which questions of a door have no answer yet that belongs to their input and to the adapter."""
+    questions = {which: belonging(name, which) for which in questions_for(door)}
+    for which in known.keys() - questions.keys():
+        del known[which]
+    return [which for which, of in questions.items() if known.get(which, {}).get("of") != of]
+
+
+def belonging(name: str, which: str) -> str:
+    """A short name of an adapter's text, those that it shares, and one input."""
+    question, variant = question_and_variant(which)
+    of = hashlib.sha256()
+    folder = Path(libraries.__file__).parent
+    for file in (name, *sorted(libraries.SHARED)):
+        of.update((folder / f"{file}.py").read_bytes())
+    of.update(fingerprint(question.variant(variant)))
+    return of.hexdigest()[:12]
+
+
+def fingerprint(asked: Asked) -> bytes:
+    """All of an input, in bytes."""
+    parts = []
+    for name, value in vars(asked).items():
+        array = isinstance(value, np.ndarray)
+        parts.append(f"{name} {value.dtype} {value.shape}".encode() + value.tobytes() if array else repr(value).encode())
+    return b"\n".join(parts)
+
+
+def ask(name: str, door: Door, asked: Library, python: str, questions: list[str]) -> Iterator[tuple[str, Said]]:
+    """(question, answer) for all of them, in as many processes as it takes; "" answers with the versions."""
+    while questions:
+        command = [python, "-m", "selfattention.dialects.answering", name, door.name, *questions]
+        for which, said in _heard(command, surroundings(asked)):
+            yield which, said
+            questions = [left for left in questions if left != which]
+
+
+def _heard(command, environment):
+    """What one process says, until it has said everything, or no more."""
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    lines, errors = queue.Queue(), []
+    listeners = [
+        threading.Thread(target=_listen, args=(process.stdout, lines.put), daemon=True),
+        threading.Thread(target=_listen, args=(process.stderr, errors.append), daemon=True),
+    ]
+    for listener in listeners:
+        listener.start()
+    which, call = None, ""
+    try:
+        while (line := lines.get(timeout=LIMIT)) is not None:
+            said = json.loads(line)
+            if "versions" in said:
+                yield "", said["versions"]
+            elif "asked" in said:
+                which, call = said["asked"], ""
+            elif "call" in said:
+                call = said["call"]
+            else:
+                yield which, said["answer"]
+                which = None
+        code = process.wait()
+        why = f"ended with {code}" if code >= 0 else f"ended by signal {-code}"
+    except queue.Empty:
+        why = f"nothing for {LIMIT:.0f} s"
+    finally:
+        process.kill()
+        process.wait()
+    if which is not None:
+        yield which, {"call": call, "silent": why}
+    elif why != "ended with 0":
+        raise NotInstalled("".join(filter(None, errors)).strip().splitlines()[-1])
+
+
+def _listen(stream, put):
+    for line in stream:
+        put(line)
+    put(None)
+
+
+def answers_of(name: str) -> Said:
+    """What this library has said, asking where it has not: kept in the cache folder, door by door."""
+    asked = library(name)
+    kept = place() / "answers" / f"{name}.json"
+    known = json.loads(kept.read_text("utf-8")) if kept.exists() else {}
+    if known.get("packages") != list(asked.packages):
+        known = {}
+    known |= {"packages": list(asked.packages)}
+    doors = {door.name: known.get("doors", {}).get(door.name, {}) for door in asked.doors}
+    known["doors"] = doors
+    todo = {door.name: (door, asked_again(name, door, doors[door.name])) for door in asked.doors}
+    todo = {said: (door, questions) for said, (door, questions) in todo.items() if questions}
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        python = python_of(name, asked) if todo else ""
+        known.pop("missing", None)
+        for door, questions in todo.values():
+            for which, said in ask(name, door, asked, python, questions):
+                if which:
+                    doors[door.name][which] = said | {"of": belonging(name, which)}
+                else:
+                    known |= {"versions": said, "date": date.today().isoformat()}
+                kept.write_text(json.dumps(known, ensure_ascii=False), "utf-8")
+    except NotInstalled as why:
+        known |= {"missing": str(why), "date": date.today().isoformat()}
+    kept.write_text(json.dumps(known, ensure_ascii=False), "utf-8")
+    return known
+
+
+def entry(name: str, known: Said) -> Said:
+    """A library's part of the file: its answers, recognised."""
+    asked = library(name)
+    said = {"title": asked.title, "packages": known["packages"], "date": known["date"]}
+    if "missing" in known:
+        return said | {"missing": known["missing"]}
+    doors = {door.name: _door(door, known["doors"][door.name]) for door in asked.doors}
+    return said | {"versions": known["versions"], "doors": doors}
+
+
+def _door(door, answers):
+    calls, questions = [], {}
+    for which in questions_for(door):
+        answer = answers[which]
+        if answer["call"] not in calls:
+            calls.append(answer["call"])
+        question, variant = question_and_variant(which)
+        questions.setdefault(question.name, {})[variant] = [*recognised(answer, which), calls.index(answer["call"])]
+    return {"takes": sorted(door.takes), "calls": calls, "answers": questions}
+
+
+def recognised(answer: Said, which: str) -> tuple[str, Any]:
+    """The reading, and the numbers that it is told by, or the words of a refusal."""
+    if "numbers" not in answer:
+        return (REFUSED, answer["refused"]) if "refused" in answer else (SILENT, answer["silent"])
+    question, variant = question_and_variant(which)
+    return question.recognised(np.array(answer["numbers"], float), variant), answer["numbers"]
+
+
+def together(entries: dict[str, Said]) -> str:
+    """The file's text: a line for each door, so that a difference shows where it is."""
+    parts = []
+    for name, said in entries.items():
+        head = {key: value for key, value in said.items() if key != "doors"}
+        lines = [f"  {_compact(door)}: {_compact(answers)}" for door, answers in said.get("doors", {}).items()]
+        parts.append(f'{_compact(name)}: {_compact(head)[:-1]},"doors": {{\n' + ",\n".join(lines) + "\n}}")
+    return '{"command": "make dialects",\n"libraries": {\n' + ",\n".join(parts) + "\n}}\n"
+
+
+def _compact(said):
+    return json.dumps(said, ensure_ascii=False, separators=(",", ":"))
+
+
+def main(*names: str) -> None:
+    before = json.loads(FILE.read_text("utf-8"))["libraries"] if FILE.exists() else {}
+    entries = {name: said for name, said in before.items() if name in NAMES}
+    for name in with_bar(names or NAMES, "asking the libraries"):
+        print(name, file=sys.stderr, flush=True)
+        entries[name] = entry(name, answers_of(name))
+        FILE.write_text(together({name: entries[name] for name in NAMES if name in entries}), "utf-8")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
