@@ -1,9 +1,9 @@
-"""Ask one door its questions: what runs in a process of its own, beside the library.
+"""Ask one library its questions: what runs in a process of its own, beside the library.
 
-    python -m selfattention.dialects.answering LIBRARY DOOR QUESTION/VARIANT …
+    python -m selfattention.dialects.answering LIBRARY DOOR/QUESTION/VARIANT …
 
-prints lines of JSON: the versions, then before each question its name, the call as soon as it is made, and the
-answer. Whoever waits knows from them at which call the process died.
+prints lines of JSON: the versions, then before each question its name, the call as soon as it is made, and
+the answer. Whoever waits knows from them at which call the process died.
 """
 
 import json
@@ -12,6 +12,7 @@ import platform
 import sys
 import warnings
 from collections.abc import Callable
+from importlib import import_module
 from importlib.metadata import version
 from typing import Any
 
@@ -73,34 +74,38 @@ def first_copy(answered: Any, question: Question, asked: Asked) -> Any:
 
 
 def said(error: Exception) -> str:
-    """The class of an error, and the beginning of what it says."""
+    """The class of an error, and how its text begins, behind what ONNX Runtime puts before all of them."""
     lines = [line for line in map(str.strip, str(error).splitlines()) if line.strip("-=")] or [""]
-    return f"{type(error).__name__}: {lines[0][:90].strip()}".rstrip(": ")
+    words = lines[0].split("Status Message: ")[-1]
+    return f"{type(error).__name__}: {words[:90].strip()}".rstrip(": ")
 
 
-def written(number: float) -> float | str:
+def written(number: float) -> float | int | str:
     """Five digits; NaN and ∞ as JavaScript's Number and Python's float read them."""
     if np.isnan(number):
         return "NaN"
     if np.isinf(number):
         return "Infinity" if number > 0 else "-Infinity"
-    return float(f"{number:.5g}")
+    short = float(f"{number:.5g}")
+    return int(short) if short.is_integer() and abs(short) < 1e5 else short
 
 
-def main(name: str, door_name: str, *questions: str) -> None:
+def main(name: str, *questions: str) -> None:
     out = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what a library prints must not stand among the answers
 
     def tell(**said: Any) -> None:
         print(json.dumps(said), file=out, flush=True)
 
-    asked_library = library(name)
-    door = next(door for door in asked_library.doors if door.name == door_name)
-    versions = {report: version(report) for report in asked_library.reports}
+    asked = library(name)
+    import_module(asked.module)
+    doors = {door.name: door for door in asked.doors}
+    versions = {report: version(report) for report in asked.reports}
     tell(versions=versions | {"python": platform.python_version()})
-    for which in questions:
-        tell(asked=which)
-        tell(answer=answer(door, which, lambda line: tell(call=line)))
+    for question in questions:
+        door, which = question.split("/", 1)
+        tell(asked=question)
+        tell(answer=answer(doors[door], which, lambda line: tell(call=line)))
 
 
 if __name__ == "__main__":

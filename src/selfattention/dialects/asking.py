@@ -20,8 +20,8 @@ class Asked:
     Q (b, h, n, d_k), K (b, g, m, d_k), V (b, g, m, d_v); `mask` True = may see, which an adapter says as its
     library wants it, and so `bias`. `literal` is put in the mask's place as it is, whatever it means there.
     Four axes of a mask are those of the scores (b, h, n, m), or 1; with fewer it is handed over as it lies,
-    and so are Q, K and V where `as_it_lies`. The first `past` keys come out of a cache. `window` is the number
-    that is written in the window's place. `learning`: Q, K and V ask for their gradients.
+    and so are Q, K and V where `as_it_lies`. The first `past` keys come out of a cache. `window` is the
+    number that is written in the window's place. `learning`: Q, K and V ask for their gradients.
     """
 
     Q: np.ndarray
@@ -37,8 +37,10 @@ class Asked:
     sink: np.ndarray | None = None
     past: int = 0
     dropout: float = 0.0
+    training: bool = False
     as_it_lies: bool = False
     learning: bool = False
+    tersely: bool = False
     dO: np.ndarray | None = None
     wants: str = "output"
 
@@ -48,21 +50,35 @@ class Asked:
 
     @property
     def needs(self) -> frozenset[str]:
-        """What a door must take, to be asked this: names of the arguments above, and what follows from them."""
-        options = "mask", "bias", "literal", "scale", "window", "softcap", "sink"
+        """What a door must take to be asked this: names of the arguments above, and what follows."""
+        options = "bias", "literal", "scale", "window", "softcap", "sink"
         needs = {name for name in options if getattr(self, name) is not None}
-        needs |= {name for name in ("causal", "past", "dropout", "learning") if getattr(self, name)}
+        needs |= {
+            name for name in ("causal", "past", "dropout", "training", "learning") if getattr(self, name)
+        }
         if self.as_it_lies:
             needs.add(f"{self.Q.ndim} axes")
+        if self.Q.ndim == 4 and self.Q.shape[1] > 1:
+            needs.add("heads")
+        if self.Q.shape[-2] != self.K.shape[-2]:
+            needs.add("n ≠ m")
+        if any(np.isnan(X).any() for X in (self.Q, self.K, self.V)):
+            needs.add("not a number")
         if self.V.shape[-1] != self.K.shape[-1]:
             needs.add("d_v")
         if self.Q.ndim == 4 and self.Q.shape[1] != self.K.shape[1]:
             needs.add("grouped")
-        if self.mask is not None and self.mask.ndim != 4:
-            needs.add("mask of fewer axes")
+        if self.mask is not None:
+            needs.add(self._kind_of_mask())
         if self.mask is not None and self.bias is not None:
             needs.add("mask and bias")
-        return frozenset(needs | ({self.wants} - {"output"}))
+        return frozenset(needs | {self.wants})
+
+    def _kind_of_mask(self):
+        """Fewer axes than the scores have; the same for every query, as padding is; or any other."""
+        if self.mask.ndim != 4:
+            return "mask of fewer axes"
+        return "padding" if self.mask.shape[2] == 1 < self.Q.shape[2] else "mask"
 
 
 @dataclass(frozen=True)
@@ -82,7 +98,10 @@ class Call:
     def line(self) -> str:
         """The call, as one writes it."""
         options = (f"{name}={shown(name, value)}" for name, value in self._said().items())
-        return f"{self.written}({', '.join([*self.operands, *options])})"
+        operands = (
+            name.strip() for name in self.operands
+        )  # X is passed three times, under names that differ
+        return f"{self.written}({', '.join([*operands, *options])})"
 
     def run(self) -> Any:
         """Make it: NumPy arrays, with the axes of `Asked`."""
@@ -106,7 +125,7 @@ class Written:
 
 
 def shown(name: str, value: Any) -> str:
-    """How a value stands in a line of code: plain ones as they are, arrays by a name that says what they hold."""
+    """How a value stands in a line of code: plain ones as they are, arrays by a name for what they hold."""
     if isinstance(value, Written):
         return value.text
     if isinstance(value, bool | int | float | str):
@@ -138,8 +157,9 @@ class Door:
 class Library:
     """A library: how it is called in sentences, what pip installs for it, and its doors.
 
-    `packages` are pinned; with none, the library is asked in the environment in which the tests run. `reports`
-    are the distributions whose versions are written down. `settings` go into the process's environment.
+    `packages` are pinned; with none, the library is asked in the environment in which the tests run.
+    `reports` are the distributions whose versions are written down. `settings` go into the process's
+    environment.
     """
 
     title: str
@@ -147,11 +167,17 @@ class Library:
     doors: tuple[Door, ...]
     reports: tuple[str, ...]
     settings: Mapping[str, str] = field(default_factory=dict)
+    npm: tuple[str, ...] = ()
+    module: str = "numpy"
+
+
+USUAL = frozenset({"output", "heads", "n ≠ m", "not a number"})
+"""What nearly every door takes."""
 
 
 def words(text: str) -> frozenset[str]:
-    """"mask, bias" as a set: the words that a door takes."""
-    return frozenset(filter(None, (word.strip() for word in text.split(","))))
+    """ "mask, bias" as a set, and what is usual: the words that a door takes."""
+    return USUAL | {*filter(None, (word.strip() for word in text.split(",")))}
 
 
 def heads_last(X: np.ndarray) -> np.ndarray:

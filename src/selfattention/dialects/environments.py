@@ -1,7 +1,7 @@
 """One environment a library, in the cache folder: what is asked must not depend on what is installed here.
 
-pip installs wheels only, of the versions that the adapter pins; its own settings hold (index, proxy,
-certificates). An environment whose pins have changed is made again.
+pip installs wheels only, of the versions that the adapter pins, and npm runs no scripts; their own settings
+hold (index, proxy, certificates). An environment whose pins have changed is made again.
 """
 
 import os
@@ -15,6 +15,8 @@ from selfattention.dialects.asking import Library
 from selfattention.trained.download import folder
 
 SOURCES = str(Path(selfattention.__file__).parents[1])
+PIP = "-m", "pip", "install", "--quiet", "--only-binary", ":all:"
+NPM = "npm", "install", "--ignore-scripts", "--no-audit", "--no-fund"
 
 
 class NotInstalled(Exception):
@@ -35,22 +37,29 @@ def python_of(name: str, library: Library) -> str:
         return sys.executable
     where = place() / name
     python, mark = where / "bin/python", where / "installed"
-    pins = "\n".join(library.packages)
+    pins = "\n".join((*library.packages, *library.npm))
     if mark.exists() and mark.read_text("utf-8") == pins:
         return str(python)
     shutil.rmtree(where, ignore_errors=True)
     _run([sys.executable, "-m", "venv", str(where)])
-    _run([str(python), "-m", "pip", "install", "--quiet", "--only-binary", ":all:", *library.packages])
+    _run([str(python), *PIP, *library.packages])
+    if library.npm:
+        _run([*NPM, "--prefix", str(where), *library.npm])
+    _run([str(python), "-c", f"import {library.module}"])
     mark.write_text(pins, "utf-8")
     return str(python)
 
 
 def surroundings(library: Library) -> dict[str, str]:
     """The variables of the process that asks: one thread, no accelerator, this package's sources."""
-    return os.environ | {"PYTHONPATH": SOURCES, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""} | library.settings
+    return (
+        os.environ
+        | {"PYTHONPATH": SOURCES, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+        | library.settings
+    )
 
 
 def _run(command):
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
-        raise NotInstalled((done.stderr.strip().splitlines() or ["pip says nothing"])[-1])
+        raise NotInstalled((done.stderr.strip().splitlines() or [f"{command[0]} says nothing"])[-1])

@@ -1,7 +1,8 @@
 """A reading of a question, as numbers: what the contract gives once the question is settled that way.
 
-Every reading is a function of the input, Asked -> numbers, and calls one implementation in float64: a reading is
-what can be said in the contract's own words. Answers are then recognised by their numbers, not by their names.
+Every reading is a function of the input, Asked -> numbers, and calls one implementation in float64: a reading
+is what can be said in the contract's own words. Answers are then recognised by their numbers, not by their
+names.
 """
 
 from collections.abc import Callable
@@ -38,7 +39,7 @@ def weights(asked: Asked, visible: np.ndarray | None = None, **options) -> np.nd
 
 
 def first_column(O: np.ndarray) -> Numbers:
-    """The values of a question have equal columns, so one of the output's says it all; if not, all are said."""
+    """Values have equal columns in a question, so one of the output's says it all; if not, all are said."""
     O = np.asarray(O, np.float64)
     if O.size and not np.allclose(O, O[..., :1], rtol=1e-3, atol=1e-4, equal_nan=True):
         return O.ravel()

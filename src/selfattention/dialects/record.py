@@ -3,11 +3,13 @@
     make dialects                                      all of them, an hour; goes on where it was
     python -m selfattention.dialects.record jax flax   some of them
 
-Each door is asked in a process of its own. One that dies, or is silent for LIMIT seconds, loses the question it
-was at, and the next process goes on behind it. Answers are kept beside the environments, with the input and the
-adapter that they belong to: what has not changed is not asked again. data/dialects.json is put together from them.
+A library is asked in a process of its own. One that dies, or is silent for LIMIT seconds, loses the question
+it was at, and the next process goes on behind it. Answers are kept beside the environments, with the input
+and the adapter that they belong to: what has not changed is not asked again. data/dialects.json is put
+together from them.
 """
 
+import ast
 import hashlib
 import json
 import queue
@@ -15,7 +17,9 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import fields
 from datetime import date
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +34,9 @@ from selfattention.dialects.readings import REFUSED, SILENT
 from selfattention.dialects.recorded import FILE
 from selfattention.trained.progress import with_bar
 
-LIMIT = 120.0
+LIMIT, START = 120.0, 900.0
+"""Seconds for an answer, and for a library to be imported: on a busy machine that takes minutes."""
+
 Said = dict[str, Any]
 
 
@@ -43,29 +49,34 @@ def asked_again(name: str, door: Door, known: Said) -> list[str]:
 
 
 def belonging(name: str, which: str) -> str:
-    """A short name of an adapter's text, those that it shares, and one input."""
+    """A short name of what an adapter does, and of one input: how the file is laid out does not count."""
     question, variant = question_and_variant(which)
-    of = hashlib.sha256()
+    return hashlib.sha256(_adapter(name) + fingerprint(question.variant(variant))).hexdigest()[:12]
+
+
+@cache
+def _adapter(name):
     folder = Path(libraries.__file__).parent
-    for file in (name, *sorted(libraries.SHARED)):
-        of.update((folder / f"{file}.py").read_bytes())
-    of.update(fingerprint(question.variant(variant)))
-    return of.hexdigest()[:12]
+    texts = ((folder / f"{file}.py").read_text("utf-8") for file in (name, *sorted(libraries.SHARED)))
+    return "".join(ast.dump(ast.parse(text)) for text in texts).encode()
 
 
 def fingerprint(asked: Asked) -> bytes:
-    """All of an input, in bytes."""
+    """All of an input that is not as by default, in bytes."""
+    usual = {field.name: field.default for field in fields(Asked)}
     parts = []
     for name, value in vars(asked).items():
-        array = isinstance(value, np.ndarray)
-        parts.append(f"{name} {value.dtype} {value.shape}".encode() + value.tobytes() if array else repr(value).encode())
+        if isinstance(value, np.ndarray):
+            parts.append(f"{name} {value.dtype} {value.shape}".encode() + value.tobytes())
+        elif value != usual[name]:
+            parts.append(f"{name} {value!r}".encode())
     return b"\n".join(parts)
 
 
-def ask(name: str, door: Door, asked: Library, python: str, questions: list[str]) -> Iterator[tuple[str, Said]]:
-    """(question, answer) for all of them, in as many processes as it takes; "" answers with the versions."""
+def ask(name: str, asked: Library, python: str, questions: list[str]) -> Iterator[tuple[str, Said]]:
+    """(door/question/variant, answer), in as many processes as it takes; "" answers with the versions."""
     while questions:
-        command = [python, "-m", "selfattention.dialects.answering", name, door.name, *questions]
+        command = [python, "-m", "selfattention.dialects.answering", name, *questions]
         for which, said in _heard(command, surroundings(asked)):
             yield which, said
             questions = [left for left in questions if left != which]
@@ -73,7 +84,9 @@ def ask(name: str, door: Door, asked: Library, python: str, questions: list[str]
 
 def _heard(command, environment):
     """What one process says, until it has said everything, or no more."""
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
     lines, errors = queue.Queue(), []
     listeners = [
         threading.Thread(target=_listen, args=(process.stdout, lines.put), daemon=True),
@@ -81,10 +94,10 @@ def _heard(command, environment):
     ]
     for listener in listeners:
         listener.start()
-    which, call = None, ""
+    which, call, limit = None, "", START
     try:
-        while (line := lines.get(timeout=LIMIT)) is not None:
-            said = json.loads(line)
+        while (line := lines.get(timeout=limit)) is not None:
+            said, limit = json.loads(line), LIMIT
             if "versions" in said:
                 yield "", said["versions"]
             elif "asked" in said:
@@ -97,7 +110,7 @@ def _heard(command, environment):
         code = process.wait()
         why = f"ended with {code}" if code >= 0 else f"ended by signal {-code}"
     except queue.Empty:
-        why = f"nothing for {LIMIT:.0f} s"
+        why = f"nothing for {limit:.0f} s"
     finally:
         process.kill()
         process.wait()
@@ -123,19 +136,18 @@ def answers_of(name: str) -> Said:
     known |= {"packages": list(asked.packages)}
     doors = {door.name: known.get("doors", {}).get(door.name, {}) for door in asked.doors}
     known["doors"] = doors
-    todo = {door.name: (door, asked_again(name, door, doors[door.name])) for door in asked.doors}
-    todo = {said: (door, questions) for said, (door, questions) in todo.items() if questions}
+    todo = [f"{door.name}/{w}" for door in asked.doors for w in asked_again(name, door, doors[door.name])]
     kept.parent.mkdir(parents=True, exist_ok=True)
     try:
         python = python_of(name, asked) if todo else ""
         known.pop("missing", None)
-        for door, questions in todo.values():
-            for which, said in ask(name, door, asked, python, questions):
-                if which:
-                    doors[door.name][which] = said | {"of": belonging(name, which)}
-                else:
-                    known |= {"versions": said, "date": date.today().isoformat()}
-                kept.write_text(json.dumps(known, ensure_ascii=False), "utf-8")
+        for question, said in ask(name, asked, python, todo):
+            if question:
+                door, which = question.split("/", 1)
+                doors[door][which] = said | {"of": belonging(name, which)}
+            else:
+                known |= {"versions": said, "date": date.today().isoformat()}
+            kept.write_text(json.dumps(known, ensure_ascii=False), "utf-8")
     except NotInstalled as why:
         known |= {"missing": str(why), "date": date.today().isoformat()}
     kept.write_text(json.dumps(known, ensure_ascii=False), "utf-8")
@@ -159,7 +171,10 @@ def _door(door, answers):
         if answer["call"] not in calls:
             calls.append(answer["call"])
         question, variant = question_and_variant(which)
-        questions.setdefault(question.name, {})[variant] = [*recognised(answer, which), calls.index(answer["call"])]
+        questions.setdefault(question.name, {})[variant] = [
+            *recognised(answer, which),
+            calls.index(answer["call"]),
+        ]
     return {"takes": sorted(door.takes), "calls": calls, "answers": questions}
 
 
@@ -176,7 +191,9 @@ def together(entries: dict[str, Said]) -> str:
     parts = []
     for name, said in entries.items():
         head = {key: value for key, value in said.items() if key != "doors"}
-        lines = [f"  {_compact(door)}: {_compact(answers)}" for door, answers in said.get("doors", {}).items()]
+        lines = [
+            f"  {_compact(door)}: {_compact(answers)}" for door, answers in said.get("doors", {}).items()
+        ]
         parts.append(f'{_compact(name)}: {_compact(head)[:-1]},"doors": {{\n' + ",\n".join(lines) + "\n}}")
     return '{"command": "make dialects",\n"libraries": {\n' + ",\n".join(parts) + "\n}}\n"
 

@@ -17,8 +17,8 @@ FILE = Path(str(files("selfattention") / "data/dialects.json"))
 class Answer:
     """One answer: who, what, the reading, and the numbers by which it was recognised.
 
-    Where the library refused, or died, there are no numbers, and `said` has its words. `variant` is "" for the
-    question itself. `call` is the line of code that was run.
+    Where the library refused, or died, there are no numbers, and `said` has its words. `variant` is "" for
+    the question itself. `call` is the line of code that was run.
     """
 
     library: str

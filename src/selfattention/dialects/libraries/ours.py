@@ -7,7 +7,8 @@ from selfattention.dialects.asking import Asked, Call, Door, Library, Written, w
 from selfattention.implementations import IMPLEMENTATIONS
 
 TAKES = words(
-    "mask, bias, mask and bias, literal, causal, scale, window, past, 4 axes, 3 axes, d_v, grouped, learning,"
+    "mask, padding, bias, mask and bias, literal, causal, scale, window, past, 4 axes, 3 axes, d_v,"
+    "grouped, learning,"
     "mask of fewer axes, log-sum-exp, gradients"
 )
 
@@ -50,7 +51,10 @@ def _door(implementation):
         def read(answer):
             O, L = answer
             if asked.wants == "gradients":
-                said = {name: value.value if isinstance(value, Written) else value for name, value in options.items()}
+                said = {
+                    name: value.value if isinstance(value, Written) else value
+                    for name, value in options.items()
+                }
                 return [*map(back, loaded.attention_backward(to(asked.dO), *operands.values(), O, L, **said))]
             return back(L if asked.wants == "log-sum-exp" else O)
 

@@ -7,7 +7,7 @@ import numpy as np
 from selfattention.dialects.asking import Asked, Call, Door, Library, Written, joined, parted, words
 from selfattention.dialects.libraries.torch_arrays import answer, array, operands, tensor
 
-COMMON = "mask, bias, literal, causal, learning, gradients"
+COMMON = "mask, padding, bias, literal, causal, learning, gradients"
 
 
 def _attn_mask(asked):
@@ -90,19 +90,55 @@ def _layer(training, need_weights):
     return call
 
 
-def _masks(asked):
+def _one_x(asked: Asked) -> Call:
+    """Self-attention of one X = [Q K V 0]: the condition of the fast path, which wants an even h.
+
+    Head 0 is the question's; the projections hand it its columns, and nothing to the three others.
+    """
+    import torch
+
+    b, _, n, d = asked.Q.shape
+    dtype = torch.float16 if asked.Q.dtype == np.float16 else torch.float32
+    layer = torch.nn.MultiheadAttention(4 * d, 4, batch_first=True, dtype=dtype).eval()
+    pick = torch.zeros(3, 4 * d, 4 * d, dtype=dtype)
+    for part in range(3):
+        pick[part, :d, part * d : (part + 1) * d] = torch.eye(d, dtype=dtype)
+    with torch.no_grad():
+        layer.in_proj_weight.copy_(pick.reshape(12 * d, 4 * d))
+        layer.out_proj.weight.copy_(torch.eye(4 * d, dtype=dtype))
+    X = np.concatenate([asked.Q, asked.K, asked.V, np.zeros_like(asked.V)], -1)
+    X = tensor(X.reshape(b, n, 4 * d)).requires_grad_(asked.learning)
+    options = _masks(asked, heads=4) | {"is_causal": asked.causal or None}
+
+    def function(query, key, value, **options):
+        with torch.set_grad_enabled(asked.learning):
+            return layer(query, key, value, **options)
+
+    def read(answered):
+        O, A = answered
+        return array(A) if asked.wants == "weights" else array(O)[:, None, :, :d]
+
+    written = "nn.MultiheadAttention(…, batch_first=True).eval()"
+    return Call(function, written, {"X": X, "X ": X, "X  ": X}, options, read)
+
+
+def _masks(asked, heads=None):
     """attn_mask (n, m) or (b·h, n, m), True = hidden; or key_padding_mask (b, m) where no query is meant."""
     if asked.literal is not None:
         return {"attn_mask": tensor(asked.literal[0, 0])}
     hidden = asked.bias if asked.mask is None else ~asked.mask
     if hidden is None:
         return {}
-    if hidden.ndim != 4:
-        return {"attn_mask": tensor(hidden)}
-    b, h, n, m = hidden.shape
-    if n == 1 < asked.Q.shape[2]:
-        return {"key_padding_mask": tensor(np.broadcast_to(hidden[:, 0, 0], (asked.Q.shape[0], m)))}
-    return {"attn_mask": tensor(hidden[0, 0] if b == h == 1 else hidden.reshape(b * h, n, m))}
+    name = "attn_mask"
+    if hidden.ndim == 4:
+        b, h, n, m = hidden.shape
+        if n == 1 < asked.Q.shape[2]:
+            name, hidden = "key_padding_mask", np.broadcast_to(hidden[:, 0, 0], (asked.Q.shape[0], m))
+        elif b == h == 1:
+            hidden = hidden[0, 0]
+        else:
+            hidden = np.broadcast_to(hidden, (b, heads or h, n, m)).reshape(-1, n, m)
+    return {name: Written(tensor(hidden), "bias" if asked.mask is None else "~mask")}
 
 
 def _identity(asked):
@@ -180,16 +216,31 @@ LIBRARY = Library(
         Door("scaled_dot_product_attention", _sdpa(None), _SDPA),
         Door("scaled_dot_product_attention, MATH", _sdpa("MATH"), _SDPA),
         Door("scaled_dot_product_attention, FLASH_ATTENTION", _sdpa("FLASH_ATTENTION"), _SDPA),
-        Door("flash attention for CPU", _flash_with_state, words("mask, bias, causal, scale, log-sum-exp")),
+        Door(
+            "flash attention for CPU",
+            _flash_with_state,
+            words("mask, padding, bias, causal, scale, log-sum-exp"),
+        ),
         Door("MultiheadAttention, training", _layer(True, False), words(_LAYER)),
-        Door("MultiheadAttention, training, weights", _layer(True, True), words(f"{_LAYER}, weights")),
+        Door(
+            "MultiheadAttention, training, weights", _layer(True, True), words(f"{_LAYER}, weights, training")
+        ),
         Door("MultiheadAttention, evaluation", _layer(False, False), words(_LAYER)),
         Door("MultiheadAttention, evaluation, weights", _layer(False, True), words(f"{_LAYER}, weights")),
         Door(
+            "MultiheadAttention, evaluation, one X",
+            _one_x,
+            words("mask, padding, bias, literal, causal, learning") - {"heads", "n ≠ m", "not a number"},
+        ),
+        Door(
             "flex_attention, eager",
             _flex,
-            words("mask, bias, mask and bias, causal, scale, grouped, d_v, learning, log-sum-exp, gradients"),
+            words(
+                "mask, padding, bias, mask and bias, causal, scale, grouped, d_v, learning,"
+                "log-sum-exp, gradients"
+            ),
         ),
     ),
     reports=("torch",),
+    module="torch",
 )

@@ -1,4 +1,4 @@
-"""What every adapter that stands on PyTorch shares: tensors out of a question, and arrays out of an answer."""
+"""What every adapter that stands on PyTorch shares: tensors out of questions, arrays out of answers."""
 
 import numpy as np
 
@@ -30,4 +30,7 @@ def answer(asked: Asked, given: dict, O, turned=lambda X: X):
         return turned(array(O))
     import torch
 
-    return [array(dX) for dX in torch.autograd.grad(O, [*given.values()], tensor(turned(asked.dO)).reshape(O.shape))]
+    return [
+        array(dX)
+        for dX in torch.autograd.grad(O, [*given.values()], tensor(turned(asked.dO)).reshape(O.shape))
+    ]

@@ -38,7 +38,7 @@ QUESTIONS = [
     Question(
         "causal-fewer-queries",
         "Two queries, four keys, causal: does the first query stand beside the first key?",
-        "With a cache the queries are the last ones; laid at the top left they see one key and forget the rest.",
+        "With a cache the queries are the last ones; at the top left they see one key and forget the rest.",
         FEWER,
         {
             "top left": output(top_left),
@@ -75,7 +75,11 @@ QUESTIONS = [
         "Two keys come out of a cache, two are new, causal: do the cached ones count as earlier positions?",
         "If not, every token after the first call attends to the beginning of the text.",
         FEWER.but(past=2),
-        {"the cache counts": output(bottom_right), "it does not": output(top_left), "every key": output(every_key)},
+        {
+            "the cache counts": output(bottom_right),
+            "it does not": output(top_left),
+            "every key": output(every_key),
+        },
     ),
     Question(
         "mask-and-causal",
@@ -92,7 +96,7 @@ QUESTIONS = [
     Question(
         "bias-and-causal",
         "A bias and the causal flag are both given: do both hold?",
-        "ALiBi with causal is such a call: without the flag it reads the future, without the bias it has no positions.",
+        "ALiBi with causal is such a call: without the flag it reads the future, without the bias no order.",
         BIASED,
         {
             "both hold": output(top_left),

@@ -11,6 +11,7 @@ from selfattention.dialects.questions.question import (
     many_queries,
     narrow_values,
     one_query,
+    one_row,
     table,
 )
 from selfattention.dialects.readings import (
@@ -23,6 +24,7 @@ from selfattention.dialects.readings import (
     mean_of,
     mean_of_all,
     not_a_number,
+    output,
     top_left,
     zeros,
 )
@@ -51,13 +53,13 @@ LOWEST_32 = np.finfo(np.float32).min
 PADDED = case(
     [[1, 2, 5, 3], [2, 1, 4, 1], [3, 1, 1, 5], [1, 4, 3, 2]],
     [1, 2, 4, 8],
-    mask=np.array([False, True, True, True])[None, None, None],
+    mask=table([[0, 1, 1, 1]] * 4),
     causal=True,
 )
 SAMPLES = case(
     [[[[1, 2, 5], [3, 1, 4]]], [[[1, 2, 5], [3, 1, 4]]]],
     [[[1, 2, 6]], [[2, 3, 7]]],
-    mask=np.array([[True, True, False], [False, False, False]])[:, None, None],
+    mask=np.array([[[1, 1, 0]] * 2, [[0, 0, 0]] * 2], bool)[:, None],
 )
 
 
@@ -69,7 +71,9 @@ def _as_weights(reading):
 def _healthy_rows_only(asked):
     """dO: the loss reads the rows that see somebody, and no other."""
     rows = np.broadcast_to(masked(asked).any(-1, keepdims=True), (*asked.Q.shape[:-1], 1))
-    return np.ascontiguousarray(np.broadcast_to(rows, (*asked.Q.shape[:-1], asked.V.shape[-1])), asked.Q.dtype)
+    return np.ascontiguousarray(
+        np.broadcast_to(rows, (*asked.Q.shape[:-1], asked.V.shape[-1])), asked.Q.dtype
+    )
 
 
 def _sent_back(asked, mask, dO):
@@ -104,7 +108,7 @@ QUESTIONS = [
     Question(
         "empty-row",
         "What comes out of a row whose keys are all hidden by a boolean mask?",
-        "Padding makes such rows in every batch; NaN there reaches the loss, and a mean looks like an answer.",
+        "Padding makes such rows in every batch; NaN there reaches the loss, a mean looks like an answer.",
         EMPTY,
         READINGS,
         VARIANTS,
@@ -127,7 +131,7 @@ QUESTIONS = [
     ),
     Question(
         "empty-row-by-padding-and-causal",
-        "Key 0 is padding and the mask is causal: what does query 0 get, to whom both together leave nothing?",
+        "Key 0 is padding and the mask is causal: what does query 0 get, to whom both leave nothing?",
         "Left padding makes this row; a mean of all keys is a mean of the future and of padding.",
         PADDED,
         {
@@ -135,11 +139,13 @@ QUESTIONS = [
             "NaN": not_a_number(masked_and_causal),
             "mean of all keys": mean_of_all(masked_and_causal),
             "mean of the keys that are no padding": mean_of(masked, masked_and_causal),
-            "causal only": as_if_only(top_left, masked_and_causal),
-            "padding only": as_if_only(masked, masked_and_causal),
+            "causal wins in that row": as_if_only(top_left, masked_and_causal),
+            "padding wins in that row": as_if_only(masked, masked_and_causal),
             "as if unmasked": as_if_unmasked(masked_and_causal),
+            "the mask is ignored": output(top_left),
+            "causal is ignored": output(masked),
         },
-        {"float16": half, "d_v = 8": narrow_values},
+        {"float16": half, "d_v = 8": narrow_values, "one row for all queries": one_row},
     ),
     Question(
         "sample-of-padding",
@@ -147,7 +153,7 @@ QUESTIONS = [
         "The last batch of an epoch is filled up so; the other samples must not feel it.",
         SAMPLES,
         READINGS,
-        {"float16": half},
+        {"float16": half, "one row for all queries": one_row},
     ),
     Question(
         "weights-of-an-empty-row",

@@ -6,7 +6,7 @@ from selfattention.dialects.asking import heads_last
 from selfattention.dialects.questions.question import Question, case
 from selfattention.dialects.readings import attend, first_column, output, weights
 
-GROUPED = case(np.ones((4, 1, 2)), [[10, 12], [20, 22], [0, 0], [0, 0]])
+GROUPED = case(np.ones((4, 2, 2)), [[10, 12], [20, 22], [0, 0], [0, 0]])
 GROUPED = GROUPED.but(K=GROUPED.K[:, :2].copy(), V=GROUPED.V[:, :2].copy())
 
 SQUARE = case(np.ones((2, 2, 2, 2)), [[[1, 2], [4, 8]], [[16, 32], [64, 128]]])
@@ -87,7 +87,10 @@ QUESTIONS = [
         "A mask (2, 2, 2) where batch, heads and positions are 2: is its first axis the batch, or the heads?",
         "One sample's mask is laid on another sample's head.",
         SQUARE.but(mask=np.array([[[True, False], [True, True]], [[False, True], [True, False]]])),
-        {"(heads, queries, keys)": output(_per_head), "(batch, queries, keys)": output(_per_sample_and_query)},
+        {
+            "(heads, queries, keys)": output(_per_head),
+            "(batch, queries, keys)": output(_per_sample_and_query),
+        },
     ),
     Question(
         "axes",

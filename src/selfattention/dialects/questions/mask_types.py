@@ -6,7 +6,7 @@ from selfattention.dialects.questions.question import Question, case
 from selfattention.dialects.readings import output
 
 TWO = case(np.ones((2, 2)), [1, 0])
-SHOWS, HIDES = 'what is 1 may be seen', 'what is 1 is hidden'
+SHOWS, HIDES = "what is 1 may be seen", "what is 1 is hidden"
 
 
 def _literal(values, dtype):

@@ -5,7 +5,7 @@ import numpy as np
 from selfattention.dialects.questions.question import Question, by_minus_infinity, case, table
 from selfattention.dialects.readings import attend, first_column, masked, masked_and_causal, output
 
-HIDDEN = case([[1, 2, 5], [3, 1, 4]], [1, 2, 6], mask=table([[1, 1, 0], [1, 1, 0]]))
+HIDDEN = case([[1, 2, 5], [3, 1, 4], [2, 2, 1]], [1, 2, 6], mask=table([[1, 1, 0]] * 3))
 LATER = case([[1, 2, 5], [3, 1, 4], [2, 2, 1]], [1, 2, 6], causal=True)
 
 

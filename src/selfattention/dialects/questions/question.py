@@ -14,8 +14,8 @@ class Question:
     """One thing about which the formula is silent.
 
     `asks` is the question in a sentence, `why` says what goes wrong where it is answered otherwise than one
-    thinks. `readings` are the answers that it can have; those in `theoretical` somebody might give, and nobody
-    whom we asked does. `variants` change what is asked: an answer that changes with them is "depends".
+    thinks. `readings` are the answers that it can have; those in `theoretical` somebody might give, and
+    nobody whom we asked does. `variants` change what is asked: an answer that changes with them is "depends".
     `pick` makes of what the library returns the few numbers that tell.
     """
 
@@ -33,7 +33,7 @@ class Question:
         return self.variants[name](self.asked) if name else self.asked
 
     def expected(self, reading: str, variant: str = "") -> Numbers:
-        """The numbers of that reading; where the same queries come again and again, those of the first copy."""
+        """The numbers of that reading; where the same queries come again and again, of their first copy."""
         asked, n = self.variant(variant), self.asked.Q.shape[-2]
         if asked.Q.shape[-2] > n:
             asked = asked.but(**{name: _first(getattr(asked, name), n) for name in ("Q", "mask", "bias")})
@@ -42,7 +42,9 @@ class Question:
     def recognised(self, numbers: Numbers, variant: str = "") -> str:
         """The name of the reading that gives these numbers; `NONE` where none does."""
         dtype = self.variant(variant).Q.dtype.name
-        return next((name for name in self.readings if close(numbers, self.expected(name, variant), dtype)), NONE)
+        return next(
+            (name for name in self.readings if close(numbers, self.expected(name, variant), dtype)), NONE
+        )
 
     @property
     def inputs(self) -> dict[str, Asked]:
@@ -113,6 +115,11 @@ def many_queries(asked: Asked) -> Asked:
         return X if X is None or X.shape[2] == 1 else np.concatenate([X] * (66 // n), 2)
 
     return asked.but(Q=again(asked.Q), mask=again(asked.mask), bias=again(asked.bias))
+
+
+def one_row(asked: Asked) -> Asked:
+    """The mask (…, 1, m), one row for all queries, as padding usually comes."""
+    return asked.but(mask=asked.mask[:, :, :1].copy())
 
 
 def learning(asked: Asked) -> Asked:

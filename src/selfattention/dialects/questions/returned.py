@@ -43,7 +43,8 @@ def _bound(bound):
 def kept(stored_and_applied) -> np.ndarray:
     """The shape of the array, and whether it is the transpose of the matrix that X is multiplied by.
 
-    The second array is what the layer makes of the rows of the identity, where it can be asked for that alone.
+    The second array is what the layer makes of the rows of the identity, where it can be asked for that
+    alone.
     """
     stored, applied = stored_and_applied
     turned = applied is not None and stored.ndim == 2 and np.allclose(applied, stored.T, atol=1e-3)
@@ -70,7 +71,7 @@ QUESTIONS = [
     Question(
         "dropout-unsaid",
         "Dropout of 0.5 is given, and nothing is said of training: is anything dropped?",
-        "A function does not know that its module evaluates; a served model then answers differently each time.",
+        "A function does not know that its module evaluates; a served model then answers anew each time.",
         MANY.but(dropout=0.5),
         DROPPED,
         pick=distinct,
@@ -79,7 +80,7 @@ QUESTIONS = [
         "weights-and-dropout",
         "While dropout works, are the weights that are returned those before it, or after?",
         "After dropout rows do not sum to one: a picture of them shows noise.",
-        MANY.but(dropout=0.5, wants="weights"),
+        MANY.but(dropout=0.5, training=True, wants="weights"),
         {"before": _whole, "after": _thinned},
         pick=distinct,
     ),
@@ -98,8 +99,8 @@ QUESTIONS = [
     ),
     Question(
         "storage-of-weights",
-        "A layer for X of width 256 with 8 heads: which shape has the array that holds the weights of the queries?",
-        "(in, out) and (out, in) are the same shape where both are 256, and loading the wrong one raises nothing.",
+        "A layer for X of width 256 with 8 heads: which shape has the array of the queries' weights?",
+        "(in, out) and (out, in) have one shape where both are 256, and the wrong one loads in silence.",
         _layer("storage"),
         {
             "in, out": _shape(256, 256, False),

@@ -65,6 +65,7 @@ QUESTIONS = [
             "two keys to each side": _back(-2, 2),
             "its own and one before": _back(0, 1),
             "its own and two before": _back(0, 2),
+            "its own, two before and all behind": _back(-9, 2),
         },
     ),
 ]
