@@ -62,6 +62,8 @@ class Asked:
             needs.add("heads")
         if self.Q.shape[-2] != self.K.shape[-2]:
             needs.add("n ≠ m")
+        if self.Q.dtype == np.float16:
+            needs.add("half")
         if any(np.isnan(X).any() for X in (self.Q, self.K, self.V)):
             needs.add("not a number")
         if self.V.shape[-1] != self.K.shape[-1]:
@@ -72,6 +74,10 @@ class Asked:
             needs.add(self._kind_of_mask())
         if self.mask is not None and self.bias is not None:
             needs.add("mask and bias")
+        if self.causal and (self.mask is not None or self.bias is not None):
+            needs.add("mask and causal")
+        if self.literal is not None and self.literal.dtype != self.Q.dtype:
+            needs.add("masks of any dtype")
         return frozenset(needs | {self.wants})
 
     def _kind_of_mask(self):
@@ -171,8 +177,13 @@ class Library:
     module: str = "numpy"
 
 
-USUAL = frozenset({"output", "heads", "n ≠ m", "not a number"})
+USUAL = frozenset(
+    {"output", "heads", "n ≠ m", "half", "not a number", "mask and causal", "masks of any dtype"}
+)
 """What nearly every door takes."""
+
+LAYER_ONLY = frozenset({"heads", "start", "storage"})
+"""What is asked of a layer that has no more to say than the function under it."""
 
 
 def words(text: str) -> frozenset[str]:

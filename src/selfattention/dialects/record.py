@@ -57,7 +57,9 @@ def belonging(name: str, which: str) -> str:
 @cache
 def _adapter(name):
     folder = Path(libraries.__file__).parent
-    texts = ((folder / f"{file}.py").read_text("utf-8") for file in (name, *sorted(libraries.SHARED)))
+    text = (folder / f"{name}.py").read_text("utf-8")
+    shared = (folder / f"{file}.py" for file in sorted(libraries.SHARED) if file in text)
+    texts = text, *(file.read_text("utf-8") for file in shared)
     return "".join(ast.dump(ast.parse(text)) for text in texts).encode()
 
 
@@ -126,10 +128,15 @@ def _listen(stream, put):
     put(None)
 
 
+def kept_in(name: str) -> Path:
+    """The file of a library's answers, in the cache folder."""
+    return place() / "answers" / f"{name}.json"
+
+
 def answers_of(name: str) -> Said:
     """What this library has said, asking where it has not: kept in the cache folder, door by door."""
     asked = library(name)
-    kept = place() / "answers" / f"{name}.json"
+    kept = kept_in(name)
     known = json.loads(kept.read_text("utf-8")) if kept.exists() else {}
     if known.get("packages") != list(asked.packages):
         known = {}
@@ -203,12 +210,22 @@ def _compact(said):
 
 
 def main(*names: str) -> None:
-    before = json.loads(FILE.read_text("utf-8"))["libraries"] if FILE.exists() else {}
-    entries = {name: said for name, said in before.items() if name in NAMES}
     for name in with_bar(names or NAMES, "asking the libraries"):
-        print(name, file=sys.stderr, flush=True)
-        entries[name] = entry(name, answers_of(name))
-        FILE.write_text(together({name: entries[name] for name in NAMES if name in entries}), "utf-8")
+        answers_of(name)
+    FILE.write_text(together({name: entry(name, known) for name, known in _all_known().items()}), "utf-8")
+
+
+def _all_known():
+    """What every library has said so far, those that were not asked this time included."""
+    kept = {name: kept_in(name) for name in NAMES}
+    known = {name: json.loads(file.read_text("utf-8")) for name, file in kept.items() if file.exists()}
+    return {name: said for name, said in known.items() if "missing" in said or _whole(name, said)}
+
+
+def _whole(name, said):
+    return all(
+        not asked_again(name, door, dict(said["doors"].get(door.name, {}))) for door in library(name).doors
+    )
 
 
 if __name__ == "__main__":

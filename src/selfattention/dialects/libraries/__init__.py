@@ -5,7 +5,7 @@ from pathlib import Path
 
 from selfattention.dialects.asking import Library
 
-SHARED = {"jax_arrays", "keras_calls", "onnx_models", "torch_arrays"}
+SHARED = {"jax_arrays", "keras_calls", "node_process", "onnx_models", "torch_arrays"}
 NAMES = sorted(path.stem for path in Path(__file__).parent.glob("[a-z]*.py") if path.stem not in SHARED)
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from selfattention.dialects.asking import Asked, Call, Door, Library, words
+from selfattention.dialects.asking import LAYER_ONLY, Asked, Call, Door, Library, words
 
 
 def _attention(asked: Asked) -> Call:
@@ -67,9 +67,10 @@ LIBRARY = Library(
             words(
                 "mask, padding, bias, literal, causal, scale, sink, grouped, d_v, 4 axes,"
                 "mask of fewer axes, gradients"
-            ),
+            )
+            - {"mask and causal"},
         ),
-        Door("MultiHeadAttention", _layer, frozenset({"start", "storage"})),
+        Door("MultiHeadAttention", _layer, LAYER_ONLY),
     ),
     reports=("mlx", "mlx-cpu"),
     module="mlx.core",

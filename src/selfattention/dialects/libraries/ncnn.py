@@ -53,7 +53,11 @@ def _run(arrays, scale):
 LIBRARY = Library(
     title="ncnn",
     packages=("ncnn==1.0.20261020", "numpy==2.4.6"),
-    doors=(Door("SDPA", _attention, words("bias, literal, scale, grouped, d_v")),),
+    doors=(
+        Door(
+            "SDPA", _attention, words("bias, literal, scale, grouped, d_v") - {"half", "masks of any dtype"}
+        ),
+    ),
     reports=("ncnn",),
     module="ncnn",
 )

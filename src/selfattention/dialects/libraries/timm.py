@@ -1,6 +1,6 @@
 """timm on PyTorch: its layer makes Q, K and V of one array, so its weights only are asked for."""
 
-from selfattention.dialects.asking import Asked, Call, Door, Library
+from selfattention.dialects.asking import LAYER_ONLY, Asked, Call, Door, Library
 from selfattention.dialects.libraries.torch_arrays import array
 
 
@@ -19,7 +19,7 @@ def _layer(asked: Asked) -> Call:
 LIBRARY = Library(
     title="timm",
     packages=("timm==1.0.31", "torch==2.13.0", "numpy==2.4.6"),
-    doors=(Door("Attention", _layer, frozenset({"start", "storage"})),),
+    doors=(Door("Attention", _layer, LAYER_ONLY),),
     reports=("timm", "torch"),
     module="timm.layers",
 )

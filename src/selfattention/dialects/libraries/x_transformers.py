@@ -1,6 +1,6 @@
 """x-transformers on PyTorch: its attention, with and without flash."""
 
-from selfattention.dialects.asking import Asked, Call, Door, Library, words
+from selfattention.dialects.asking import LAYER_ONLY, Asked, Call, Door, Library, words
 from selfattention.dialects.libraries.torch_arrays import answer, array, operands, tensor
 
 TAKES = (
@@ -58,7 +58,7 @@ LIBRARY = Library(
     doors=(
         Door("Attend", _attend(False), words(f"{TAKES}, softcap, dropout, training, weights")),
         Door("Attend, flash", _attend(True), words(f"{TAKES}, dropout")),
-        Door("Attention", _layer, frozenset({"start", "storage"})),
+        Door("Attention", _layer, LAYER_ONLY),
     ),
     reports=("x-transformers", "torch"),
     module="x_transformers",

@@ -19,6 +19,7 @@ from selfattention.dialects.readings import (
     as_if_unmasked,
     attend,
     everything,
+    first_column,
     masked,
     masked_and_causal,
     mean_of,
@@ -41,6 +42,7 @@ READINGS = {
     "mean of all keys": mean_of_all(),
     "as if unmasked": as_if_unmasked(),
 }
+ADDED = {"added to the scores": lambda asked: _added(asked)}
 VARIANTS = {
     "float16": half,
     "d_v = 8": narrow_values,
@@ -63,6 +65,11 @@ SAMPLES = case(
 )
 
 
+def _added(asked, read=first_column):
+    """True is 1, and hides nobody."""
+    return read(attend(asked, bias=asked.mask.astype(float))[0])
+
+
 def _as_weights(reading):
     """The weights are the output for values that are the rows of the identity."""
     return lambda asked: reading(asked.but(V=np.eye(asked.K.shape[2])[None, None]))
@@ -76,15 +83,19 @@ def _healthy_rows_only(asked):
     )
 
 
-def _sent_back(asked, mask, dO):
+def _sent_back(asked, mask, dO, **options):
     ours = IMPLEMENTATIONS["numpy_direct"].load()
     Q, K, V = (np.asarray(X, np.float64) for X in (asked.Q, asked.K, asked.V))
-    O, L = ours.attention(Q, K, V, mask=mask)
-    return row_sums(ours.attention_backward(dO.astype(np.float64), Q, K, V, O, L, mask=mask))
+    O, L = ours.attention(Q, K, V, mask=mask, **options)
+    return row_sums(ours.attention_backward(dO.astype(np.float64), Q, K, V, O, L, mask=mask, **options))
 
 
 def _nothing_from_the_empty_row(asked):
     return _sent_back(asked, masked(asked), asked.dO)
+
+
+def _as_if_added(asked):
+    return _sent_back(asked, None, asked.dO, bias=(masked(asked) * 1.0))
 
 
 def _nan_from_the_empty_row(asked):
@@ -110,8 +121,9 @@ QUESTIONS = [
         "What comes out of a row whose keys are all hidden by a boolean mask?",
         "Padding makes such rows in every batch; NaN there reaches the loss, a mean looks like an answer.",
         EMPTY,
-        READINGS,
+        READINGS | ADDED,
         VARIANTS,
+        alike={"one query": frozenset(ADDED)},  # of a row of False there is nothing to add
     ),
     Question(
         "empty-row-by-minus-infinity",
@@ -152,7 +164,7 @@ QUESTIONS = [
         "A sample of the batch is all padding: what comes out of it?",
         "The last batch of an epoch is filled up so; the other samples must not feel it.",
         SAMPLES,
-        READINGS,
+        READINGS | ADDED,
         {"float16": half, "one row for all queries": one_row},
     ),
     Question(
@@ -165,6 +177,7 @@ QUESTIONS = [
             "NaN": _as_weights(not_a_number(read=everything)),
             "mean of all keys": _as_weights(mean_of_all(read=everything)),
             "as if unmasked": _as_weights(as_if_unmasked(read=everything)),
+            "added to the scores": _as_weights(lambda asked: _added(asked, everything)),
         },
         pick=everything,
     ),
@@ -176,6 +189,7 @@ QUESTIONS = [
         {
             "the empty row sends nothing back": _nothing_from_the_empty_row,
             "NaN": _nan_from_the_empty_row,
+            "as if the mask were added to the scores": _as_if_added,
         },
         {"by −∞": by_minus_infinity},
         pick=row_sums,

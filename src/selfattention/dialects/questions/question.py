@@ -16,7 +16,8 @@ class Question:
     `asks` is the question in a sentence, `why` says what goes wrong where it is answered otherwise than one
     thinks. `readings` are the answers that it can have; those in `theoretical` somebody might give, and
     nobody whom we asked does. `variants` change what is asked: an answer that changes with them is "depends".
-    `pick` makes of what the library returns the few numbers that tell.
+    `pick` makes of what the library returns the few numbers that tell. `alike` are readings that a variant
+    cannot tell from others, and which are not looked for there.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Question:
     variants: Mapping[str, Callable[[Asked], Asked]] = field(default_factory=dict)
     pick: Callable[[np.ndarray], Numbers] = first_column
     theoretical: frozenset[str] = frozenset()
+    alike: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     def variant(self, name: str) -> Asked:
         """What is asked in a variant; "" is the question itself."""
@@ -42,9 +44,12 @@ class Question:
     def recognised(self, numbers: Numbers, variant: str = "") -> str:
         """The name of the reading that gives these numbers; `NONE` where none does."""
         dtype = self.variant(variant).Q.dtype.name
-        return next(
-            (name for name in self.readings if close(numbers, self.expected(name, variant), dtype)), NONE
-        )
+        names = self.looked_for(variant)
+        return next((name for name in names if close(numbers, self.expected(name, variant), dtype)), NONE)
+
+    def looked_for(self, variant: str = "") -> list[str]:
+        """The readings between which this variant decides."""
+        return [name for name in self.readings if name not in self.alike.get(variant, ())]
 
     @property
     def inputs(self) -> dict[str, Asked]:
