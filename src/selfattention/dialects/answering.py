@@ -48,16 +48,16 @@ def answer(door: Door, which: str, tell: Callable[[str], Any] = lambda line: Non
     `tell` hears the line of the call before it is run.
     """
     question, variant = question_and_variant(which)
-    asked, line = question.variant(variant), ""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            call = door.call(asked)
-            line = line_of(call, asked)
-            tell(line)
+    asked = question.variant(variant)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        call = door.call(asked)  # what goes wrong here is the adapter's fault, and no refusal
+        line = line_of(call, asked)
+        tell(line)
+        try:
             numbers = question.pick(first_copy(call.run(), question, asked))
-    except Exception as error:
-        return {"call": line, "refused": said(error)}
+        except Exception as error:
+            return {"call": line, "refused": said(error)}
     return {"call": line, "numbers": [written(x) for x in np.asarray(numbers, float)]}
 
 

@@ -42,7 +42,8 @@ def _standard(opset):
 
 
 TAKES = words(
-    "mask, padding, bias, literal, causal, scale, past, grouped, d_v, 4 axes, mask of fewer axes, weights, softcap"
+    "mask, padding, bias, literal, causal, scale, past, grouped, d_v, 4 axes, mask of fewer axes,"
+    "weights, softcap"
 ) - {"half"}
 
 LIBRARY = Library(

@@ -78,7 +78,7 @@ def _fresh(layer, width, asked):
     )
 
 
-LAYER = words("mask, padding, bias, literal, 3 axes, mask of fewer axes, dropout, start, storage")
+LAYER = words("mask, padding, bias, literal, 3 axes, mask of fewer axes, dropout, start, storage") - {"half"}
 
 LIBRARY = Library(
     title="PaddlePaddle",

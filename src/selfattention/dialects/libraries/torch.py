@@ -41,8 +41,9 @@ def _sdpa(backend):
 
 
 def _flash_with_state(asked: Asked) -> Call:
-    from torch.ops.aten import _scaled_dot_product_flash_attention_for_cpu as function
+    import torch
 
+    function = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
     given = operands(asked)
     bias = asked.bias
     if asked.mask is not None:

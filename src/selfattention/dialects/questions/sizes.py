@@ -29,13 +29,18 @@ def _nan_without_keys(asked):
     )
 
 
+def _no_rows(asked):
+    """As if there were no queries either."""
+    return first_column(attend(asked.but(Q=asked.Q[:, :, :0]))[0])
+
+
 QUESTIONS = [
     Question(
         "no-keys",
         "There are queries, and no keys at all: what comes out?",
         "An empty cache or a document without neighbours is such a call.",
         NO_KEYS,
-        {"zeros": zeros(), "NaN": _nan_without_keys},
+        {"zeros": zeros(), "NaN": _nan_without_keys, "no rows": _no_rows},
         theoretical=frozenset({"NaN"}),
     ),
     Question(
