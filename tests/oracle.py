@@ -20,7 +20,7 @@ class Case:
     """One call of the contract: sizes, a mask by name, whether there is a bias, a stretch of the queries,
     whether each key scores higher than the one before, the size of what all keys have in common, by how
     much the first key outscores all others, so that only all of them together count for anything, and a bias
-    under which the last row lies as a whole."""
+    under which the last row lies as a whole, a cap, and around which number the sinks of the heads lie."""
 
     b: int = 2
     h: int = 6
@@ -36,6 +36,8 @@ class Case:
     common: float = 0.0
     ahead: float = 0.0
     buried: float = 0.0
+    softcap: float | None = None
+    sink: float | None = None
 
     def __str__(self):
         return f"{self.b}x{self.h}/{self.g}x{self.n}x{self.m}x{self.d_k}/{self.d_v}-{self.mask}" + (
@@ -45,6 +47,8 @@ class Case:
             + f"-common{self.common:g}" * (self.common != 0)
             + f"-ahead{self.ahead:g}" * (self.ahead != 0)
             + f"-buried{self.buried:g}" * (self.buried != 0)
+            + (f"-cap{self.softcap:g}" if self.softcap is not None else "")
+            + (f"-sink{self.sink:g}" if self.sink is not None else "")
         )
 
     def inputs(self):
@@ -61,6 +65,10 @@ class Case:
         if self.buried:
             bias[:, -1] = self.buried
         return Q * self.stretch, K + self.common, V, dO, bias
+
+    def sinks(self):
+        """One score for each head, float64, or None."""
+        return None if self.sink is None else self.sink + np.random.default_rng(1).normal(size=self.h)
 
     @property
     def scale(self):
@@ -125,13 +133,27 @@ class Case:
         return np.array(table, dtype=bool).reshape(self.b, 1, self.n, self.m)
 
 
-def attention(Q, K, V, visible, bias, scale=None):
-    """O and L by definition, in the dtype of the inputs (torch tensors); differentiable."""
+def attention(
+    Q, K, V, visible, bias, scale=None, softcap=None, sink=None, cap_last=False, straight_through=False
+):
+    """O and L by definition, in the dtype of the inputs (torch tensors); differentiable.
+
+    The last two are mistakes, for tests of the tests: a cap behind the bias, and one without a slope.
+    """
     h, g = Q.shape[1], K.shape[1]
     K, V = (array.repeat_interleave(h // g, dim=1) for array in (K, V))
     S = torch.einsum("bhid,bhjd->bhij", Q, K) * (Q.shape[-1] ** -0.5 if scale is None else scale)
-    if bias is not None:
+    if cap_last:
         S = S + bias
+    if softcap is not None:
+        capped = softcap * torch.tanh(S / softcap)
+        S = S + (capped - S).detach() if straight_through else capped
+    if bias is not None and not cap_last:
+        S = S + bias
+    if sink is not None:  # a column of its own, seen by every row, and dropped with its weights
+        column = sink[:, None, None].expand(*S.shape[:3], 1)
+        S = torch.cat([S.masked_fill(~visible, -torch.inf), column], dim=-1)
+        return torch.softmax(S, dim=-1)[..., :-1] @ V, torch.logsumexp(S, dim=-1)
     nobody = ~visible.any(-1, keepdim=True)
     S = S.masked_fill(~visible & ~nobody, -torch.inf)  # an empty row is computed, then thrown away
     A = torch.softmax(S, dim=-1).masked_fill(nobody, 0)
@@ -147,7 +169,8 @@ def truth(case, dtype):
     """O, L, dQ, dK, dV of a case whose inputs are rounded to `dtype`: float64, autograd's gradients."""
     Q, K, V, dO, bias = (None if x is None else x.double() for x in rounded(case, dtype))
     leaves = [x.requires_grad_() for x in (Q, K, V)]
-    O, L = attention(*leaves, torch.from_numpy(case.visible()), bias)
+    sink = None if case.sink is None else rounded_sinks(case, dtype).double()
+    O, L = attention(*leaves, torch.from_numpy(case.visible()), bias, None, case.softcap, sink)
     gradients = torch.autograd.grad(O, leaves, dO)
     return [x.detach().numpy() for x in (O, L, *gradients)]
 
@@ -155,6 +178,11 @@ def truth(case, dtype):
 def rounded(case, dtype):
     """Q, K, V, dO and the bias of a case, as an implementation is given them."""
     return [None if x is None else torch.tensor(x, dtype=dtype) for x in case.inputs()]
+
+
+def rounded_sinks(case, dtype):
+    """The sinks of a case, as an implementation is given them."""
+    return None if case.sink is None else torch.tensor(case.sinks(), dtype=dtype)
 
 
 @dataclass(frozen=True)
@@ -181,16 +209,23 @@ def direct(case, dtype, way):
     """
     Q, K, V, dO, bias, visible, back, anew = _shuffled(case, dtype, way.seed)
     S = _products(Q * case.scale, K) if way.early else _products(Q, K) * case.scale
+    T = torch.zeros_like(S) if case.softcap is None else _tanh(S / case.softcap, way)
+    S = S if case.softcap is None else T * case.softcap
     S = (S if bias is None else S + bias).masked_fill(~visible, -torch.inf)
     nobody = ~visible.any(-1, keepdim=True)
-    A, L = _softmax(S, way)
+    if case.sink is None:
+        A, L = _softmax(S, way)
+    else:
+        column = rounded_sinks(case, dtype).to(S.dtype)[:, None, None].expand(*S.shape[:3], 1)
+        A, L = _softmax(torch.cat([S, column], dim=-1), way)
+        A, nobody = A[..., :-1], torch.zeros_like(nobody)
     A, L = A.masked_fill(nobody, 0), L.masked_fill(nobody[..., 0], -torch.inf)
     factor = (lambda x: x.to(dtype).to(x.dtype)) if way.narrow else (lambda x: x)
     O = torch.einsum("bhij,bhjd->bhid", factor(A), V).to(dtype)
     if way.rebuilt and _largest(L.numpy()) <= WELL_KNOWN:
         A = _rebuilt(S, L, way)
     delta = (dO * O)[..., anew].sum(-1, keepdim=True)
-    dS = A * (_products(dO, V) - delta) * case.scale
+    dS = A * (_products(dO, V) - delta) * (1 - T * T) * case.scale
     A, dS = factor(A), factor(dS)
     dQ = torch.einsum("bhij,bhjd->bhid", dS, K)
     dK, dV = (torch.einsum("bhij,bhid->bhjd", *pair) for pair in ((dS, Q), (A, dO)))
@@ -225,6 +260,12 @@ def _unshuffled(dQ, dK, dV, back, case, dtype):
 
 def _products(left, right):
     return torch.einsum("bhid,bhjd->bhij", left, right)
+
+
+def _tanh(x, way):
+    """As torch has it; or by exponentials, as who has nothing else: right for small x as well."""
+    grown = torch.expm1(2 * x.clamp(-20, 20))
+    return grown / (grown + 2) if way.base_two else torch.tanh(x)
 
 
 def _softmax(S, way):

@@ -35,6 +35,8 @@ BEFORE = {
     "a bias": lambda: torch.ones(5, 5).tril(),
     "an array for a bias": lambda: np.tri(5, dtype=np.float32),
     "a bias of another dtype": lambda: torch.ones(5, 5).tril().double(),
+    "a sink": lambda: torch.full((1, 2), 3.0),
+    "an array for a sink": lambda: np.full((1, 2), 3, np.float32),
 }
 
 
@@ -42,7 +44,8 @@ BEFORE = {
 @pytest.mark.parametrize("name", TORCH)
 def test_what_is_refilled_before_the_backward_pass_is_kept_or_refused(name, kind):
     attention, array, inputs = module_of(name).attention, BEFORE[kind](), leaves()
-    O, _ = attention(*inputs, **{"mask" if "mask" in kind else "bias": array})
+    name = next(name for name in ("mask", "bias", "sink") if name in kind)
+    O, _ = attention(*inputs, **{name: array[0] if name == "sink" else array})
     right = torch.autograd.grad(O.square().sum(), inputs, retain_graph=True)
     array[:, :2] = 1
     if kind == "a bias":

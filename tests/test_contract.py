@@ -13,7 +13,13 @@ import pytest
 from selfattention import masks
 from selfattention.implementations import IMPLEMENTATIONS, numpy_direct
 from selfattention.implementations.arguments import accumulator
-from selfattention.implementations.contract import Form, _visible, forward_that_tells
+from selfattention.implementations.contract import (
+    Form,
+    _visible,
+    before_cap,
+    capped,
+    forward_that_tells,
+)
 from selfattention.masks import Rule
 
 MOST = float(np.finfo(np.float32).max)
@@ -213,7 +219,7 @@ def test_scores_are_looked_at_some_rows_at_a_time(shape, at_a_time, sizes):
 def telling(tame, calls):
     """numpy_direct's arithmetic, with a word on whether its scores were tame; notes its calls."""
 
-    def attention(Q, K, V, rule, bias, scale):
+    def attention(Q, K, V, rule, bias, scale, softcap):
         """O and L, and whether Q and K were tame."""
         calls.append(np.isfinite(Q).all() and (bias is None or not (bias == np.inf).any()))
         O, L = numpy_direct.attention(Q, K, V, mask=rule, bias=bias, scale=scale)
@@ -278,3 +284,135 @@ def test_a_loss_of_L_is_sent_back_where_L_is_large(name):
     # float32 rounds scores of 1800 by 6e-5, and the weights with them; what is summed is of the size of 30.
     for ours, exact in (q.grad, exact_q.grad), (k.grad, exact_k.grad):
         torch.testing.assert_close(ours.double(), exact, rtol=1e-3, atol=1e-2)
+
+
+# The cap and the sink
+
+
+@pytest.mark.parametrize(
+    ("softcap", "message"),
+    [
+        (0, "softcap is 0; wanted 1.2e-38 or more, or None for no cap"),
+        (-50.0, "softcap is -50.0; wanted 1.2e-38 or more"),
+        (1e-39, "softcap is 1e-39; wanted 1.2e-38 or more"),
+        (np.nan, "softcap is nan; wanted a finite number"),
+        (np.inf, "softcap is inf; wanted a finite number"),
+        (True, "softcap is True; wanted a finite number"),
+        ("50", "softcap is '50'; wanted a finite number"),
+        (1e39, r"softcap is 1e\+39; wanted a number in the range of float32"),
+    ],
+)
+def test_a_cap_is_a_positive_number(softcap, message):
+    X = numbers(1.0)
+    with pytest.raises(ValueError, match=f"^{message}"):
+        numpy_direct.attention(X, X, X, softcap=softcap)
+
+
+def test_the_smallest_cap_and_the_largest_are_taken():
+    """The one makes all scores equal, the other changes none."""
+    Q, K, V = np.random.default_rng(0).normal(size=(3, 1, 5, 4)).astype(np.float32)
+    flat, _ = numpy_direct.attention(Q, K, V, softcap=float(np.finfo(np.float32).tiny))
+    np.testing.assert_allclose(flat, np.broadcast_to(V.mean(-2, keepdims=True), flat.shape), rtol=1e-5)
+    plain, _ = numpy_direct.attention(Q, K, V)
+    np.testing.assert_allclose(numpy_direct.attention(Q, K, V, softcap=MOST)[0], plain, rtol=1e-5, atol=1e-6)
+
+
+SINKS = {
+    "a list": ([0.0, 0.0], TypeError, "sink is a list; wanted an array of floats, one for each head"),
+    "integers": (np.zeros(2, int), TypeError, "sink has dtype int64; wanted floats, one for each head"),
+    "one number": (np.zeros(()), ValueError, r"sink has shape \(\); wanted \(2,\), one for each head"),
+    "a row of one": (np.zeros(1), ValueError, r"sink has shape \(1,\); wanted \(2,\)"),
+    "one per row": (np.zeros((2, 5)), ValueError, r"sink has shape \(2, 5\); wanted \(2,\)"),
+}
+
+
+@pytest.mark.parametrize("name", SINKS)
+def test_a_sink_is_a_number_for_each_head(name):
+    X = np.ones((3, 2, 5, 4))
+    sink, error, message = SINKS[name]
+    with pytest.raises(error, match=f"^{message}"):
+        numpy_direct.attention(X, X, X, sink=sink)
+
+
+def test_a_sink_of_torch_beside_arrays_is_named():
+    torch = pytest.importorskip("torch")
+    X = np.ones((2, 5, 4))
+    with pytest.raises(TypeError, match=r"^sink is a torch Tensor beside a NumPy array Q"):
+        numpy_direct.attention(X, X, X, sink=torch.zeros(2))
+
+
+def test_without_an_axis_of_heads_there_is_one_sink():
+    X = np.random.default_rng(0).normal(size=(5, 4))
+    O, L = numpy_direct.attention(X, X, X, sink=np.array([0.5]))
+    alone, L_alone = numpy_direct.attention(X, X, X)
+    np.testing.assert_allclose(L, np.logaddexp(L_alone, 0.5))
+    np.testing.assert_allclose(O, alone * np.exp(L_alone - L)[:, None])
+
+
+def test_a_sink_comes_in_any_dtype_and_changes_none():
+    """What the dtype of the sums cannot hold is not finite."""
+    X = np.random.default_rng(0).normal(size=(2, 5, 4)).astype(np.float32)
+    right = numpy_direct.attention(X, X, X, sink=np.array([0.5, -1.0], np.float32))
+    for dtype in np.float16, np.float64:
+        came = numpy_direct.attention(X, X, X, sink=np.array([0.5, -1.0], dtype))
+        for one, other in zip(came, right, strict=True):
+            assert one.dtype == np.float32
+            np.testing.assert_array_equal(one, other)
+    O, L = numpy_direct.attention(X, X, X, sink=np.array([0.5, 1e300]))
+    assert np.isnan(O[1]).all()
+    assert np.isnan(L[1]).all()
+    np.testing.assert_array_equal(O[0], right[0][0])
+
+
+def test_a_heads_sink_is_found_to_be_none_or_not():
+    X = np.ones((1, 3, 5, 4))
+    for sink, bad in ([0.0, -np.inf, 1.0], None), ([0.0, np.inf, np.nan], [[False], [True], [True]]):
+        form = Form(X, X, X, None, None, None, accumulator, sink=np.array(sink))
+        assert (None if form.bad_sink is None else form.bad_sink.tolist()) == bad
+    np.testing.assert_array_equal(form.sink, np.zeros((3, 1)))
+    assert form.clean(X, X, X)[1].tolist() == [[[False] * 5, [True] * 5, [True] * 5]]
+
+
+def test_a_bad_sink_and_a_bad_query_are_found_together():
+    X = np.ones((1, 2, 3, 4))
+    Q = X.copy()
+    Q[0, 0, 1] = np.nan
+    form = Form(Q, X, X, None, None, None, accumulator, sink=np.array([0.0, np.nan]))
+    assert form.clean(Q, X, X)[1].tolist() == [[[False, True, False], [True] * 3]]
+
+
+@pytest.mark.parametrize(("bias", "lost"), [(0.0, False), (MOST, False), (-MOST, False)])
+def test_a_capped_score_is_searched_with_its_bias(bias, lost):
+    """Score and bias would overflow, the cap and the bias do not."""
+    Q, K = numbers(1e19), numbers(math.copysign(3e19, bias))
+    form = form_of(Q, K, bias=numbers(bias), scale=1.0)
+    form.softcap = 2.0
+    assert form.clean(Q, K, K)[1][0, 0].tolist() == [lost]
+    form.softcap = None
+    assert form.clean(Q, K, K)[1][0, 0].tolist() == [bias != 0]
+
+
+def test_a_score_that_overflows_before_the_cap_is_found():
+    Q, K = numbers(1e20, 1.0), numbers(1e20)
+    form = Form(Q, K, K, None, None, 1.0, accumulator, 2.0)
+    assert form.clean(Q, K, K)[1][0, 0].tolist() == [True, False]
+
+
+@pytest.mark.parametrize("sink", [[0.5, -1.0], [np.nan, 0.5]])
+def test_who_tells_is_asked_once_beside_a_sink_that_is_finite(sink):
+    """And of one that is not, of what was searched alone."""
+    calls, rng = [], np.random.default_rng(0)
+    Q, K, V = rng.normal(size=(3, 1, 2, 5, 4)).astype(np.float32)
+    came = telling(True, calls)(Q, K, V, sink=np.array(sink))
+    assert calls == [True]
+    for one, other in zip(came, numpy_direct.attention(Q, K, V, sink=np.array(sink)), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_cap_has_the_slope_of_a_hyperbolic_tangent():
+    s = np.array([-3.0, -0.1, 0.0, 2.0, 40.0])
+    step, C = 1e-6, 2.0
+    measured = (capped(s + step, C) - capped(s - step, C)) / (2 * step)
+    np.testing.assert_allclose(before_cap(np.ones(5), capped(s, C), C), measured, atol=1e-9)
+    assert capped(s, None) is s
+    assert before_cap(s, s, None) is s

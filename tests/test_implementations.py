@@ -50,11 +50,35 @@ CASES = [
     Case(n=0, m=0, mask="documents"),
     Case(n=3, m=0, mask="before"),
     Case(d_v=0, mask="causal"),
+    # A cap and a sink, each alone and both, with whatever else there is.
+    Case(softcap=1.5),
+    Case(b=1, h=2, g=1, n=113, m=203, d_k=17, d_v=5, mask="bottom_right", softcap=2.0, sink=0.0),
+    Case(b=1, h=2, g=2, mask="causal", n=97, m=97, stretch=30, softcap=50.0),
+    Case(g=2, n=13, m=17, stretch=30, softcap=1.0, sink=3.0),
+    Case(g=3, mask="padding", bias=True, softcap=1.0, sink=0.0),
+    Case(g=2, mask="window", n=11, m=11, softcap=0.5),
+    Case(b=1, h=2, g=2, n=13, m=17, common=100, softcap=300.0),
+    Case(b=1, h=3, g=1, n=131, m=151, d_k=20, d_v=81, mask="array", bias=True, softcap=3.0, sink=-2.0),
+    Case(n=1, m=13, mask="bottom_right", sink=0.0),
+    Case(b=1, h=4, g=2, n=3, m=401, mask="sinks", sink=0.0),
+    Case(g=2, n=13, m=17, sink=12.0),
+    Case(g=2, n=13, m=17, stretch=30, sink=40.0),
+    Case(g=2, n=13, m=17, stretch=30, sink=-200.0),
+    Case(b=1, h=3, g=3, mask="causal", n=67, m=67, sink=150.0),
+    Case(mask="nobody", softcap=1.0, sink=0.0),
+    Case(b=1, h=1, g=1, n=3, m=2053, d_k=5, d_v=7, ahead=19, sink=19.0),
+    Case(b=1, h=2, g=1, n=5, m=521, buried=-1e9, softcap=1.0, sink=0.0),
+    Case(n=0, softcap=1.0, sink=0.0),
+    Case(m=0, softcap=1.0, sink=0.0),
+    Case(b=0, mask="padding", sink=0.0),
+    Case(d_v=0, mask="causal", softcap=1.0, sink=0.0),
 ]
 
 
 LONG = Case(b=1, h=1, g=1, n=3, m=2053, d_k=16, d_v=61, ahead=5)  # small terms: a rounded sum shows
+CAPPED = [case for case in CASES if case.softcap is not None or case.sink is not None]
 HALF = [*CASES[:5], *(case for case in CASES if case.bias or case.ahead), LONG]
+HALF += [case for case in CAPPED if case not in HALF]
 
 
 @pytest.fixture(params=IMPLEMENTATIONS.values(), ids=IMPLEMENTATIONS)
@@ -84,8 +108,8 @@ def as_float64(x):
 def answers(implementation, case, dtype):
     """O, L, dQ, dK, dV as the implementation gives them."""
     module = implementation.load() if hasattr(implementation, "load") else implementation
-    Q, K, V, dO, bias = arrays_for(implementation, *case.inputs(), dtype=dtype)
-    options = {"mask": case.rule(), "bias": bias}
+    Q, K, V, dO, bias, sink = arrays_for(implementation, *case.inputs(), case.sinks(), dtype=dtype)
+    options = {"mask": case.rule(), "bias": bias, "softcap": case.softcap, "sink": sink}
     O, L = module.attention(Q, K, V, **options)
     gradients = module.attention_backward(dO, Q, K, V, O, L, **options)
     for name, array in ("O", O), ("L", L):
@@ -442,8 +466,27 @@ def planted(name, case, dtype):
         K, V = (x.repeat(1, case.h // case.g, 1, 1) for x in (K, V))
     leaves = [x.requires_grad_() for x in (Q, K, V)]
     bias = None if name == "bias forgotten" else bias
-    O, L = oracle.attention(*leaves, visible(torch.from_numpy(case.visible())), bias, scale)
+    seen, sink, C = visible(torch.from_numpy(case.visible())), case.sinks(), case.softcap
+    if name == "cap behind the mask" and C is not None:  # −∞ becomes −C, and the bias is capped as well
+        hidden = torch.zeros(seen.shape, dtype=torch.float64).masked_fill(~seen, -torch.inf)
+        seen, bias, cap_last = torch.ones_like(seen), hidden if bias is None else hidden + bias, True
+    else:
+        cap_last = False
+    if name == "cap before the scale" and C is not None:
+        C = C * case.scale  # C tanh(s / scale / C) scale
+    if name == "sink scaled":
+        sink = None if sink is None else sink * case.scale
+    if name == "sink forgotten":
+        sink = None
+    sink = None if sink is None else torch.tensor(sink, dtype=dtype).double()
+    O, L = oracle.attention(*leaves, seen, bias, scale, C, sink, cap_last)
     gradients = torch.autograd.grad(O, leaves, dO * (0.5 if name == "half the gradient" else 1))
+    if name == "slope of the cap forgotten" and C is not None:
+        straight, _ = oracle.attention(*leaves, seen, bias, scale, C, sink, straight_through=True)
+        gradients = torch.autograd.grad(straight, leaves, dO)
+    if name == "column of the sink left in the gradient" and sink is not None:
+        alone, _ = oracle.attention(*leaves, seen, bias, scale, C)
+        gradients = torch.autograd.grad(alone, leaves, dO)
     if name == "base-2 log-sum-exp":
         L = L / np.log(2)
     return [x.detach().numpy() for x in (O, L, *gradients)]
@@ -485,6 +528,12 @@ MISTAKES = {
     "bias forgotten": torch.float64,
     "half the gradient": torch.float64,
     "base-2 log-sum-exp": torch.float64,
+    "cap behind the mask": torch.float64,
+    "cap before the scale": torch.float64,
+    "slope of the cap forgotten": torch.float64,
+    "sink scaled": torch.float64,
+    "sink forgotten": torch.float64,
+    "column of the sink left in the gradient": torch.float64,
     "partial sums in float16": torch.float16,
     "smallest exponentials dropped": torch.float32,
     "L in the dtype of the inputs": torch.float16,
@@ -505,6 +554,8 @@ def test_the_suite_rejects_a_planted_mistake(name):
     dtype = MISTAKES[name]
     wrong = planted if dtype == torch.float64 else badly_rounded
     small = [case for case in (HALF if dtype in oracle.HALVES else CASES) if case.n * case.m < 1e5]
+    if wrong is badly_rounded:  # which knows neither cap nor sink
+        small = [case for case in small if case not in CAPPED]
     assert not all(within_budget(wrong(name, case, dtype), case, dtype) for case in small)
     for case in small:
         assert_within_budget(wrong("nothing wrong", case, dtype), case, dtype)

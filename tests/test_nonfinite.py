@@ -26,7 +26,10 @@ LARGEST = np.finfo(np.float32).max
 
 @pytest.fixture(params=MODES, ids=lambda mode: mode[0] + " by autograd" * mode[1])
 def both_passes(request):
-    """`(Q, K, V, dO, mask, bias) -> O, L, dQ, dK, dV`, by an implementation or by autograd through it."""
+    """`(Q, K, V, dO, mask, bias, **rest) -> O, L, dQ, dK, dV`, by an implementation or autograd through it.
+
+    The rest is a softcap and a sink.
+    """
     return passes(*request.param)
 
 
@@ -37,19 +40,20 @@ def passes(name, by_autograd=False):
     module = implementation.load()
 
     def give(x):
-        if x is None or isinstance(x, masks.Rule):
+        if x is None or isinstance(x, masks.Rule | float):
             return x
         return x if implementation.library == "numpy" else torch.tensor(x, device=implementation.device)
 
-    def run(Q, K, V, dO, mask=None, bias=None):
+    def run(Q, K, V, dO, mask=None, bias=None, **rest):
         Q, K, V, dO, mask, bias = map(give, (Q, K, V, dO, mask, bias))
+        options = {"mask": mask, "bias": bias} | {name: give(x) for name, x in rest.items()}
         if by_autograd:
             leaves = [x.requires_grad_() for x in (Q, K, V)]
-            O, L = module.attention(*leaves, mask=mask, bias=bias)
+            O, L = module.attention(*leaves, **options)
             gradients = torch.autograd.grad(O, leaves, dO)
         else:
-            O, L = module.attention(Q, K, V, mask=mask, bias=bias)
-            gradients = module.attention_backward(dO, Q, K, V, O, L, mask=mask, bias=bias)
+            O, L = module.attention(Q, K, V, **options)
+            gradients = module.attention_backward(dO, Q, K, V, O, L, **options)
         return [x.detach().cpu().numpy() if isinstance(x, torch.Tensor) else x for x in (O, L, *gradients)]
 
     return run
@@ -263,6 +267,133 @@ def test_one_number_anywhere(name):
     check()
 
 
+# A cap and a sink: no reason to look away.
+
+BOTH = {"softcap": 2.0, "sink": np.array([0.5, -1.0], np.float32)}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_behind_a_cap_and_beside_a_sink_a_hidden_key_may_hold_anything(both_passes, way):
+    """−∞ behind the cap, or a hidden key of any size would have the weight of a score of −C."""
+    Q, K, V, dO, bias = inputs(m=13)
+    mask, bias = WAYS[way](np.ones((7, 13), bool), bias)
+    bias = bias.astype(np.float32)
+    clean = both_passes(Q, K, V, dO, mask, bias, **BOTH)
+    without = both_passes(Q, K[..., :HIDDEN, :], V[..., :HIDDEN, :], dO, None, bias[..., :HIDDEN], **BOTH)
+    for one, other in zip(clean[:3], without[:3], strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+    assert not clean[3][..., HIDDEN:, :].any()
+    K[..., HIDDEN:, :], V[..., HIDDEN:, :] = ANYTHING[:, None], ANYTHING
+    assert_same_bits(both_passes(Q, K, V, dO, mask, bias, **BOTH), clean)
+
+
+@pytest.mark.parametrize("which", ["Q", "K", "V", "bias"])
+def test_behind_a_cap_whoever_sees_it_shows_it(both_passes, which):
+    """tanh makes a number of ∞: the cap must not hide what a row has met."""
+    Q, K, V, dO, bias = inputs(n=11)
+    for value in np.nan, np.inf, -np.inf:
+        arrays = {"Q": Q.copy(), "K": K.copy(), "V": V.copy(), "bias": bias.copy()}
+        arrays[which][(0, 5, 5) if which == "bias" else (0, 0, 5, 1)] = value
+        rows = np.zeros((1, 2, 11), bool)
+        heads = [0] if which in ("Q", "bias") else [0, 1]
+        rows[0, heads, 5] = which != "bias" or value != -np.inf
+        if which in ("K", "V"):
+            rows[0, :, 6] = True
+        assert_spoilt(both_passes(**arrays, dO=dO, mask=masks.causal & masks.window(2), **BOTH), rows)
+
+
+@pytest.mark.parametrize("sign", [1, -1], ids=["above", "below"])
+def test_behind_a_cap_a_score_that_overflows_is_seen(both_passes, sign):
+    """Hidden, it is none of anybody's business."""
+    Q, K, V, dO, bias = inputs(n=11)
+    Q[0, 0, 7], K[0, 0, 4] = 1e20, sign * 1e20
+    rows = np.zeros((1, 2, 11), bool)
+    rows[0, 0, 7] = True
+    for added in None, bias:
+        assert_spoilt(both_passes(Q, K, V, dO, masks.causal, added, **BOTH), rows)
+    O, *_ = both_passes(Q, K, V, dO, masks.causal & ~masks.Moved(masks.window(1), -3), **BOTH)
+    assert np.isfinite(O).all()
+
+
+def test_behind_a_cap_a_bias_may_be_as_large_as_it_likes(both_passes):
+    """C + bias is finite where score + bias would not be."""
+    Q, K, V, dO, bias = inputs()
+    Q[0, 0, 3], K[..., 0, :] = 1e19, 1e19
+    bias[0, 3, 0] = LARGEST
+    O, L, *gradients = both_passes(Q, K, V, dO, None, bias, softcap=2.0)
+    assert np.isfinite(O).all()
+    np.testing.assert_allclose(O[0, 0, 3], V[0, 0, 0], rtol=1e-6)
+    assert L[0, 0, 3] == LARGEST
+    assert all(np.isfinite(gradient).all() for gradient in gradients)
+
+
+def test_a_row_that_sees_the_sink_alone(both_passes):
+    """O = 0 and L = s, and nothing comes back, whatever stands in the row."""
+    Q, K, V, dO, bias = inputs(n=11)
+    empty, mask = np.arange(11) < 4, masks.Moved(masks.causal, -4)
+    clean = both_passes(Q, K, V, dO, mask, bias, **BOTH)
+    O, L, dQ, _, _ = clean
+    assert not O[..., empty, :].any()
+    np.testing.assert_array_equal(L[..., empty], np.broadcast_to(BOTH["sink"][:, None], (1, 2, 4)))
+    assert not dQ[..., empty, :].any()
+    Q[..., empty, :], dO[..., empty, 1:] = ANYTHING[:4, None], ANYTHING[:4]
+    assert_same_bits(both_passes(Q, K, V, dO, mask, bias, **BOTH), clean)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_every_row_of_its_head_sees_a_sink(both_passes, value):
+    Q, K, V, dO, bias = inputs(h=4, g=2, n=11)
+    sink = np.array([0.5, -1.0, 2.0, 0.0], np.float32)
+    rows = np.broadcast_to(np.arange(4)[:, None] == 2, (1, 4, 11))
+    quiet = both_passes(Q, K, V, np.where(rows[..., None], 0, dO), masks.causal, bias, sink=sink)
+    sink[2] = value
+    came = both_passes(Q, K, V, dO, masks.causal, bias, sink=sink)
+    assert_spoilt(came, rows)
+    assert_same_bits(came, quiet, but_for=rows)
+
+
+def test_a_sink_of_minus_infinity_is_none(both_passes):
+    Q, K, V, dO, bias = inputs(n=11)
+    mask = masks.Moved(masks.causal, -4)
+    nothing = np.full(2, -np.inf, np.float32)
+    came, without = both_passes(Q, K, V, dO, mask, bias, sink=nothing), both_passes(Q, K, V, dO, mask, bias)
+    assert_same_bits(came, without)
+
+
+def test_beside_a_sink_a_gradient_that_is_not_finite_reaches_what_its_row_sees(both_passes):
+    Q, K, V, dO, bias = inputs(n=11)
+    clean = both_passes(Q, K, V, dO, masks.causal, bias, **BOTH)
+    dO[0, 1, 5, 0], dO[0, 1, 3, 1] = np.nan, np.inf
+    came = both_passes(Q, K, V, dO, masks.causal, bias, **BOTH)
+    rows, keys = np.zeros((1, 2, 11), bool), np.zeros((1, 1, 11), bool)
+    rows[0, 1, [3, 5]], keys[0, 0, :6] = True, True
+    for name, ours, theirs, spoilt in zip(NAMES, came, clean, (0, 0, rows, keys, keys), strict=True):
+        spoilt = np.broadcast_to(spoilt, ours.shape[:3]).astype(bool)
+        assert np.isnan(ours[spoilt]).all(), name
+        np.testing.assert_array_equal(ours[~spoilt], theirs[~spoilt], err_msg=name)
+
+
+@pytest.mark.parametrize("shift", [-1e30, -500, 500, 1e30])
+def test_scores_and_sinks_may_be_far_from_each_other_and_from_zero(both_passes, shift):
+    """Scores and sinks moved by as much give the same; a far sink takes all or nothing."""
+    Q, K, V, dO, bias = inputs(n=5)
+    Q, bias = 0 * Q, np.round(bias)
+    sink = np.array([2.0, -1.0], np.float32)
+    far = sink + np.float32(shift)
+    came = both_passes(Q, K, V, dO, None, bias, sink=far)
+    if abs(shift) == 500:
+        right = both_passes(Q, K, V, dO, None, bias, sink=sink)
+        came = both_passes(Q, K, V, dO, None, bias + np.float32(shift), sink=far)
+        np.testing.assert_allclose(came[1] - np.float32(shift), right[1], atol=1e-4)
+        for name, ours, theirs in zip(NAMES[2:], came[2:], right[2:], strict=True):
+            np.testing.assert_allclose(ours, theirs, rtol=2e-4, atol=2e-4, err_msg=name)
+    elif shift > 0:
+        assert not any(x.any() for x in (came[0], *came[2:]))
+        np.testing.assert_array_equal(came[1], np.broadcast_to(far[:, None], came[1].shape))
+    else:
+        assert_same_bits(came, both_passes(Q, K, V, dO, None, bias))
+
+
 # Large numbers: what is finite is computed with, however large.
 
 
@@ -462,7 +593,8 @@ def test_help_shows_a_call_that_works(name, function):
         pytest.skip(why)
     called = getattr(HERE[name].load(), function)
     arrays = "Q, K, V" if function == "attention" else "dO, Q, K, V, O, L"
-    assert str(inspect.signature(called)) == f"({arrays}, *, mask=None, bias=None, scale=None)"
+    options = "mask=None, bias=None, scale=None, softcap=None, sink=None"
+    assert str(inspect.signature(called)) == f"({arrays}, *, {options})"
     assert inspect.unwrap(called) is called
     assert called.__module__.endswith(f".{HERE[name].name}")
     (test,) = doctest.DocTestFinder(recurse=False).find(called, called.__name__, globs={})

@@ -41,9 +41,9 @@ def assert_same(came, wanted):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
 
 
-def by_attention(module, Q, K, V, length, rule=causal, scale=None):
+def by_attention(module, Q, K, V, length, rule=causal, scale=None, **rest):
     mask = bottom_right(rule, Q.shape[-2], length)
-    return module.attention(Q, K[..., :length, :], V[..., :length, :], mask=mask, scale=scale)
+    return module.attention(Q, K[..., :length, :], V[..., :length, :], mask=mask, scale=scale, **rest)
 
 
 @BOTH
@@ -56,17 +56,24 @@ def by_attention(module, Q, K, V, length, rule=causal, scale=None):
     before=st.integers(0, ROOM - 9),
     d=st.sampled_from([1, 8, 17]),
     scale=st.sampled_from([None, 0.3, -1.0]),
+    softcap=st.sampled_from([None, 0.7]),
+    sinks_of_layers=st.booleans(),
 )
-def test_a_step_is_attention_on_what_the_cache_holds(module, name, batch, g, n, before, d, scale):
+def test_a_step_is_attention_on_what_the_cache_holds(
+    module, name, batch, g, n, before, d, scale, softcap, sinks_of_layers
+):
     batch = (2,) if name == "left padding" else batch
     K, V = cached(batch, g, d)
     length = before + n
     K[..., length:, :] = V[..., length:, :] = np.nan  # room that nobody has filled yet
     Q = drawn(*batch, 6, n, d, seed=1)
-    attends = module.steps(K, V, mask=RULES[name], scale=scale)
+    sink = drawn(LAYERS, 6, seed=2) if sinks_of_layers else None
+    attends = module.steps(K, V, mask=RULES[name], scale=scale, softcap=softcap, sink=sink)
     for layer in range(LAYERS):
-        came = attends[layer](Q, length)
-        assert_same(came, by_attention(module, Q, K[layer], V[layer], length, RULES[name], scale))
+        came, rest = attends[layer](Q, length), {"softcap": softcap}
+        if sink is not None:
+            rest["sink"] = sink[layer]
+        assert_same(came, by_attention(module, Q, K[layer], V[layer], length, RULES[name], scale, **rest))
 
 
 @BOTH
@@ -174,6 +181,38 @@ def test_rows_that_see_nobody_are_zero_whatever_stands_in_them(module):
     assert np.isfinite(O[:, 1]).all()
 
 
+@BOTH
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_a_sink_that_is_not_finite_is_as_the_contract_says(module, bad):
+    """NaN in its own head and layer; −∞ is none."""
+    K, V = cached()
+    Q, sink = drawn(6, 2, 8), drawn(LAYERS, 6, seed=2)
+    sink[1, 3] = bad
+    first, second = (attend(Q, 80) for attend in module.steps(K, V, sink=sink))
+    assert_same(first, by_attention(module, Q, K[0], V[0], 80, sink=sink[0]))
+    assert_same(second, by_attention(module, Q, K[1], V[1], 80, sink=sink[1]))
+    assert np.isnan(second[0][3]).all() == np.isnan(second[1][3]).all() == (bad != -np.inf)
+    assert np.isfinite(np.delete(second[0], 3, axis=0)).all()
+
+
+@BOTH
+def test_a_score_that_overflows_before_the_cap_is_nan(module):
+    K, V = cached()
+    K[0, :, 5] = 1e30
+    O, L = module.steps(K, V, softcap=2.0)[0](np.full((6, 1, 8), 1e30, np.float32), 9)
+    assert np.isnan(O).all()
+    assert np.isnan(L).all()
+
+
+@BOTH
+def test_a_step_that_sees_the_sink_alone(module):
+    K, V = cached()
+    sink = drawn(LAYERS, 6, seed=2)
+    O, L = module.steps(K, V, mask=causal & ~window(2), sink=sink)[0](drawn(6, 2, 8), 3)
+    np.testing.assert_array_equal(O[:, 0], 0)
+    np.testing.assert_array_equal(L[:, 0], sink[0])
+
+
 # Asked once --------------------------------------------------------------------------------------------
 
 
@@ -213,6 +252,16 @@ def test_what_hides_keys_is_no_reason_to_go_the_long_way(module, name):
     K, V = cached()
     attend, Q = module.steps(K, V, mask=RULES[name])[0], drawn(6, 3, 8)
     wanted = by_attention(module, Q, K[0], V[0], ROOM, RULES[name])
+    attend.__self__.sequence.attention = None
+    assert_same(attend(Q, ROOM), wanted)
+
+
+@BOTH
+def test_a_cap_and_a_sink_are_no_reason_to_go_the_long_way(module):
+    K, V = cached()
+    Q, sink = drawn(6, 3, 8), drawn(LAYERS, 6, seed=2)
+    attend = module.steps(K, V, softcap=0.7, sink=sink)[1]
+    wanted = by_attention(module, Q, K[1], V[1], ROOM, softcap=0.7, sink=sink[1])
     attend.__self__.sequence.attention = None
     assert_same(attend(Q, ROOM), wanted)
 
@@ -269,6 +318,36 @@ def test_a_step_that_does_not_fit_is_refused_by_name_and_the_next_one_taken(modu
     assert_same(attend(Q, 9), by_attention(module, Q, K[0], V[0], 9))
     with pytest.raises(kind, match=message):  # nor after one that fitted
         attend(STEP[name][0][0], length)
+
+
+SINKS = {
+    "list": ([[0.0] * 6] * 2, TypeError, "sink is a list; wanted a NumPy array"),
+    "tensor": (torch.zeros(2, 6), TypeError, "sink is a torch Tensor"),
+    "integers": (np.zeros((2, 6), int), TypeError, "sink has dtype int64; wanted floats"),
+    "of one layer": (
+        np.zeros(6),
+        ValueError,
+        r"sink has shape \(6,\); wanted \(2, h\), a row for each layer",
+    ),
+    "layers": (np.zeros((3, 6)), ValueError, r"sink has shape \(3, 6\); wanted \(2, h\)"),
+}
+
+
+@BOTH
+@pytest.mark.parametrize("name", SINKS)
+def test_sinks_that_do_not_fit_are_refused_by_name(module, name):
+    sink, kind, message = SINKS[name]
+    with pytest.raises(kind, match=message):
+        module.steps(K, V, sink=sink)
+
+
+@BOTH
+def test_a_cap_and_heads_that_do_not_fit_are_refused_when_a_query_comes(module):
+    attend = module.steps(K, V, sink=np.zeros((2, 5)))[0]
+    with pytest.raises(ValueError, match=r"^sink has shape \(5,\) in each layer; wanted \(6,\)"):
+        attend(drawn(6, 1, 8), 9)
+    with pytest.raises(ValueError, match=r"^softcap is -1; wanted .* or more"):
+        module.steps(K, V, softcap=-1)[0](drawn(6, 1, 8), 9)
 
 
 @BOTH

@@ -15,6 +15,7 @@ from selfattention.exercises.diagnosis import Exercise, Verdict
 from selfattention.extras import advice
 from selfattention.formulas import multi_head_attention, softmax
 from selfattention.implementations import IMPLEMENTATIONS, numpy_direct
+from selfattention.implementations.learned_sink import sink_backward
 from selfattention.masks import Rule, Says, causal
 from selfattention.modules import MultiHeadAttention
 from selfattention.mutants import mutants
@@ -61,6 +62,11 @@ assert_type(rule.says(range(2), range(2)), Says)
 module = IMPLEMENTATIONS["numpy_tiled"].load()
 O, L = module.attention(Q, Q, Q, mask=rule, bias=np.zeros((4, 4)), scale=0.5)
 assert_type(O, np.ndarray)
+capped, L_sink = module.attention(Q, Q, Q, softcap=50, sink=np.zeros(1))
+assert_type(
+    module.attention_backward(capped, Q, Q, Q, capped, L_sink, softcap=50, sink=np.zeros(1))[0], np.ndarray
+)
+assert_type(sink_backward(capped, capped, L_sink, sink=np.zeros(1)), np.ndarray)
 dQ, dK, dV = module.attention_backward(O, Q, Q, Q, O, L, mask=np.tri(4, dtype=bool))
 assert_type((dQ, dK, dV), tuple[np.ndarray, np.ndarray, np.ndarray])
 assert_type(numpy_direct.attention(Q, Q, Q), tuple[np.ndarray, np.ndarray])

@@ -61,6 +61,7 @@ EXAMPLES = [
     Example("nadaraya_watson", QKV, others={"tau": 1.5}),
     Example("leave_one_out", {"K": (7, 3), "V": (7, 11)}, others={"tau": 1.5}),
     Example("scaled_scores", {"Q": (5, 3), "K": (7, 3)}),
+    Example("softcap", {"S": (5, 7)}, others={"C": 1.5}),
     Example("entropy", {"A": (7,)}),
     Example("effective_keys", {"A": (7,)}),
     Example("softmax", {"S": (5, 7)}),

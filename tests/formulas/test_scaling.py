@@ -21,6 +21,7 @@ from selfattention.formulas import (
     entropy,
     scaled_scores,
     score_variance,
+    softcap,
     softmax,
     softmax_jacobian,
 )
@@ -279,13 +280,24 @@ def test_scaling_qk_norm(rng):
     assert np.abs(np.vstack([S, alike])).max() <= 7**0.5 + 1e-13
 
 
+def test_softcap_by_hand():
+    """tanh(ln 3 / 2) = 1/2, of both signs; a hidden key has the lowest score there is, and it is finite."""
+    S = np.array([[5 * np.log(3), 0, -5 * np.log(3), -np.inf]])
+    np.testing.assert_allclose(softcap(S, 10.0), [[5, 0, -5, -10]], atol=1e-15)
+
+
+def test_softcap_refuses_a_cap_that_is_none():
+    for C in 0, -50.0, np.inf, np.nan:
+        with pytest.raises(ValueError, match=r"^C is .*; wanted a positive number$"):
+            softcap(np.ones((2, 3)), C)
+
+
 @given(arrays(np.float64, 7, elements=st.floats(-1e3, 1e3), unique=True), st.floats(0.5, 50))
 def test_scaling_softcap(s, C):
     """Claim: C tanh(s/C) rises, stays within ±C, has slope 1 − tanh²; weights within e^{2C}."""
     s = torch.from_numpy(np.sort(s)).requires_grad_()
-    capped = C * torch.tanh(s / C)
-    (slopes,) = torch.autograd.grad(capped.sum(), s)
-    capped = capped.detach().numpy()
+    (slopes,) = torch.autograd.grad((C * torch.tanh(s / C)).sum(), s)
+    capped = softcap(s.detach().numpy()[None], C)[0]
     assert (np.diff(capped) >= 0).all()  # equal only where tanh has rounded to one
     assert np.abs(capped).max() <= C
     np.testing.assert_allclose(slopes, 1 - np.tanh(s.detach().numpy() / C) ** 2, atol=1e-12)

@@ -56,6 +56,7 @@ MEASURES = {
     "rotation": ["base"],
     "score_variance": ["query_variance", "key_variance"],
     "sinusoids": ["base"],
+    "softcap": ["C"],
 }
 MEASURED = [(name, argument) for name, measures in MEASURES.items() for argument in measures]
 MAY_BE_ZERO = {"flops", "intensity", "epsilon", "query_variance", "key_variance"}

@@ -63,7 +63,7 @@ from selfattention.formulas.positions import (
     sinusoids,
 )
 from selfattention.formulas.projections import append_ones, projections
-from selfattention.formulas.scaling import effective_keys, entropy, scaled_scores, score_variance
+from selfattention.formulas.scaling import effective_keys, entropy, scaled_scores, score_variance, softcap
 from selfattention.formulas.scores import (
     additive_scores,
     bilinear_scores,
@@ -210,6 +210,7 @@ __all__ = [
     "sigmoid",
     "silu",
     "sinusoids",
+    "softcap",
     "softmax",
     "softmax_backward",
     "softmax_jacobian",

@@ -4,7 +4,7 @@ import numpy as np
 
 from selfattention.formulas.scores import dot_scores
 from selfattention.notation import Keys, Queries, RowNumbers, Scores, WeightRows
-from selfattention.signatures import checked, not_negative, scalars, whole
+from selfattention.signatures import checked, not_negative, positive, scalars, whole
 
 
 @scalars(d_k=whole(1), query_variance=not_negative, key_variance=not_negative)
@@ -49,3 +49,16 @@ def effective_keys(A: WeightRows) -> RowNumbers:
     Raises ValueError or TypeError, naming the argument, for numbers that do not fit.
     """
     return np.exp(entropy(A))
+
+
+@checked
+@scalars(C=positive)
+def softcap(S: Scores, C: float) -> Scores:
+    """Eq. softcap:  S' = C tanh(S / C).
+
+    S (…, n, m) gives S' (…, n, m), between −C and C, in the units of the scores. It belongs before the mask:
+    a score of −∞ gives −C, and the hidden key has a weight again.
+    Raises ValueError or TypeError, naming the argument that does not fit.
+    Source: Gemma Team 2024, section 2.
+    """
+    return C * np.tanh(S / C)

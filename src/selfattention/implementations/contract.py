@@ -1,7 +1,7 @@
 """One contract, computed many ways: what every implementation takes, promises and refuses::
 
-    attention(Q, K, V, *, mask=None, bias=None, scale=None) -> (O, L)
-    attention_backward(dO, Q, K, V, O, L, *, mask=None, bias=None, scale=None) -> (dQ, dK, dV)
+    attention(Q, K, V, *, mask=None, bias=None, scale=None, softcap=None, sink=None) -> (O, L)
+    attention_backward(dO, Q, K, V, O, L, *, the same five) -> (dQ, dK, dV)
 
 Q (…, h, n, d_k), K (…, g, m, d_k), V (…, g, m, d_v); g divides h, and head i reads the keys of
 group i // (h / g), without a copy of K or V. `mask` is a rule of `selfattention.masks` or a boolean
@@ -12,13 +12,30 @@ is learned gets its gradient, summed over what it was broadcast over: see `learn
 O (…, h, n, d_v) is the output, L (…, h, n) the log-sum-exp of each row of scores. O has the dtype of
 Q, K and V; half precisions accumulate in float32, and L stays there.
 
+The order is scale, softcap, bias, mask
+    S = C tanh(scale · Q Kᵀ / C) + bias with C = `softcap`, a positive number, and then −∞ where the mask
+    forbids: so do Gemma 2 (Gemma Team 2024, section 2), FlashAttention's kernels, and ONNX's `Attention`
+    since onnx/onnx pull request 7867. Behind the mask a cap would turn −∞ into −C, and the hidden key would
+    have a weight again. Whoever caps the bias as well has another formula: x-transformers, and Gemma 4's
+    audio encoder (onnx/onnx issue 7829).
+
+A sink is one key more, of value 0
+    `sink` (h,) has a score s for each head (gpt-oss: OpenAI 2025). It is neither scaled nor capped, gets
+    no bias, and no mask hides it: O = Σ_j e^{S_j − L} V_j with L = ln(e^s + Σ_j e^{S_j}), one merge of the
+    state (L, 1, O) with (s, 1, 0). The weights of a row then sum to 1 − e^{s − L}, and a row that may see no
+    key has L = s. `attention_backward` takes the O and L that the sink is in. A sink that is learned gets
+    its gradient from `learned_sink`, or from autograd. A sink of −∞ is none. A sink's share is as exact as
+    L is: beside scores of 10⁹ both are rounded to steps of 64.
+
 What is not finite
     in anything that a row may see, its own query, the keys and values, their biases, their scores
     (which may overflow), gives NaN in that row of O and of L. What it may not see changes no bit, of
     O, L or any gradient. −∞ in the bias is "may not see"; a finite bias, however large and negative,
     hides nobody. A row that may see nothing gives 0 in O, −∞ in L and zero gradients, whatever stands
     in it. A row of NaN sends nothing back. What is not finite in dO gives NaN in that row of dQ and in
-    dK and dV of the keys that the row sees, and nowhere else.
+    dK and dV of the keys that the row sees, and nowhere else. A product scale · q · k that overflows is
+    not finite, whatever cap would follow. Every row of its head sees a sink, NaN and ∞ in it too; −∞ in it
+    is "there is none".
 
 A row of O is a mean of values: finite values, however large, give finite numbers.
 
@@ -29,7 +46,7 @@ The decorators below do all of that which is the same for everyone: they check, 
 one form, and keep what is not finite away from the arithmetic, before it or, for `forward_that_tells`,
 by computing again. What is left to an implementation is the arithmetic: finite Q (b, h, n, d_k),
 K (b, g, m, d_k), V (b, g, m, d_v) of one dtype, a rule, a bias of finite numbers and −∞ or None, a
-scale; and no score that overflows where somebody may see it.
+scale, a softcap or None; and no score that overflows where somebody may see it. The sink is merged here.
 """
 
 import math
@@ -60,6 +77,7 @@ from selfattention.implementations.arguments import (
     usual_scale,
 )
 from selfattention.implementations.introduction import BACKWARD, FORWARD, introduced, maker_of
+from selfattention.implementations.sinks import merged, state_with_sink
 from selfattention.masks import Rule, Says, everybody
 
 Array = TypeVar("Array")
@@ -78,6 +96,8 @@ class Attention(Protocol):
         mask: Rule | Any | None = None,
         bias: Any | None = None,
         scale: float | np.floating | np.integer | None = None,
+        softcap: float | np.floating | np.integer | None = None,
+        sink: Any | None = None,
     ) -> tuple[Array, Array]: ...
 
 
@@ -96,11 +116,13 @@ class AttentionBackward(Protocol):
         mask: Rule | Any | None = None,
         bias: Any | None = None,
         scale: float | np.floating | np.integer | None = None,
+        softcap: float | np.floating | np.integer | None = None,
+        sink: Any | None = None,
     ) -> tuple[Array, Array, Array]: ...
 
 
 def forward(function: Callable) -> Attention:
-    """Let `function(Q, K, V, rule, bias, scale) -> (O, L)`, on the one form, keep the contract."""
+    """Let `function(Q, K, V, rule, bias, scale, softcap) -> (O, L)`, on the one form, keep the contract."""
     return _forward(function, _of_finite_numbers, accumulator)
 
 
@@ -120,17 +142,18 @@ def forward_that_tells(function: Callable) -> Attention:
 
 
 def backward(function: Callable) -> AttentionBackward:
-    """Let `function(dO, Q, K, V, O, L, rule, bias, scale) -> (dQ, dK, dV)` keep the contract.
+    """Let `function(dO, Q, K, V, O, L, rule, bias, scale, softcap, sink) -> (dQ, dK, dV)` keep the contract.
 
-    The function takes its weights from the scores alone, as those of the forward pass; for the others
-    see `backward_from`.
+    The function takes its weights from the scores and the sink, (h, 1) or None, as those of the forward
+    pass; for the others see `backward_from`.
     """
     return _backward(function, None, accumulator)
 
 
 def backward_from(states: Callable) -> Callable[[Callable], AttentionBackward]:
-    """The same for a function with weights e^{S − L}; `states(Q, K, rule, bias, scale) -> (c, Z)`.
+    """The same for a function with weights e^{S − L}, which needs no sink: it is in L.
 
+    `states(Q, K, rule, bias, scale, softcap)` gives (c, Z).
     c (b, h, n) is a number that no score of the row exceeds by much, and Z (b, h, n) the sum of the
     row's e^{S − c}, both from scores with the same rounding errors as the function's own.
     """
@@ -145,10 +168,10 @@ def backward_in_half_from(states: Callable) -> Callable[[Callable], AttentionBac
 def _forward(function, answer, working_dtype):
     maker = maker_of(function)
 
-    def attention(Q, K, V, *, mask=None, bias=None, scale=None):
+    def attention(Q, K, V, *, mask=None, bias=None, scale=None, softcap=None, sink=None):
         Q, K, V = taken(maker, Q=Q, K=K, V=V)
         with in_its_own_dtype(Q):
-            form = Form(Q, K, V, mask, bias, scale, working_dtype)
+            form = Form(Q, K, V, mask, bias, scale, working_dtype, softcap, sink)
             O, L = answer(function, form, Q, K, V)
             return cast(O.reshape(*Q.shape[:-1], V.shape[-1]), Q.dtype), L.reshape(Q.shape[:-1])
 
@@ -158,7 +181,7 @@ def _forward(function, answer, working_dtype):
 def _of_finite_numbers(function, form, Q, K, V):
     arguments, poisoned, unit = form.clean(Q, K, V)
     with quiet():
-        O, L = function(*arguments, form.scale)[:2]
+        O, L = form.with_sink(*function(*arguments, form.scale, form.softcap)[:2])
     if poisoned is not None:
         O = form.xp.where(poisoned[..., None], np.nan, _at_full_size(O, unit))
         L = form.xp.where(poisoned, np.nan, L)
@@ -166,11 +189,12 @@ def _of_finite_numbers(function, form, Q, K, V):
 
 
 def _searched_afterwards(function, form, Q, K, V):
-    if form.bias_is_tame():
-        with np.errstate(over="ignore", invalid="ignore"):
-            O, L, tame = function(*map(form.fold, (Q, K, V)), form.rule, form.bias, form.scale)
-        if tame and math.isfinite(norm(O)):
-            return O, L
+    if form.bias_is_tame() and form.bad_sink is None:
+        with quiet():
+            rest = form.rule, form.bias, form.scale, form.softcap
+            O, L, tame = function(*map(form.fold, (Q, K, V)), *rest)
+            if tame and math.isfinite(norm(O)):
+                return form.with_sink(O, L)
     return _of_finite_numbers(function, form, Q, K, V)
 
 
@@ -178,11 +202,11 @@ def _backward(function, states, working_dtype):
     maker = maker_of(function)
     careful = sent_back(lambda dO, dL, *rest: function(dO, *rest), states)
 
-    def attention_backward(dO, Q, K, V, O, L, *, mask=None, bias=None, scale=None):
+    def attention_backward(dO, Q, K, V, O, L, *, mask=None, bias=None, scale=None, softcap=None, sink=None):
         Q, K, V, dO, O, L = taken(maker, Q=Q, K=K, V=V, dO=dO, O=O, L=L)
         check_answers(Q, V, dO, O, L)
         with in_its_own_dtype(Q):
-            form = Form(Q, K, V, mask, bias, scale, working_dtype)
+            form = Form(Q, K, V, mask, bias, scale, working_dtype, softcap, sink)
             arguments, poisoned, unit = form.clean(Q, K, V)
             dO, O = (cast(form.fold(array), arguments[0].dtype) for array in (dO, O))
             L = cast(form.fold(L[..., None])[..., 0], form.sums)
@@ -190,7 +214,8 @@ def _backward(function, states, working_dtype):
                 L = form.xp.where(poisoned, np.nan, L)
             with quiet():
                 O = O if unit == 1 else O * unit
-                dQ, dK, dV = careful(dO, None, *arguments[:3], O, L, *arguments[3:], form.scale)
+                rest = *arguments[3:], form.scale, form.softcap, form.sink
+                dQ, dK, dV = careful(dO, None, *arguments[:3], O, L, *rest)
                 if unit != 1:
                     dQ, dK = dQ / unit, dK / unit
             return tuple(
@@ -221,6 +246,16 @@ def quiet():
     return np.errstate(over="ignore", invalid="ignore")
 
 
+def capped(S, softcap):
+    """C tanh(S / C) with C = softcap; without one, the scores as they are."""
+    return S if softcap is None else library_of(S).tanh(S / softcap) * softcap
+
+
+def before_cap(dS, S, softcap):
+    """The gradient of the scores before the cap, 1 − tanh² of that of the capped scores S."""
+    return dS if softcap is None else dS * (1 - (S / softcap) ** 2)
+
+
 def per_group(left, right):
     """left (b, h, n, p) times right (b, g, p, q): a group's heads stacked as rows, no key copied."""
     b, h, n, p = left.shape
@@ -237,14 +272,15 @@ def summed_over_group(left, right, like):
 
 
 def sent_back(gradients, states=None):
-    """`gradients(dO, dL, Q, K, V, O, L, rule, bias, scale)`, kept to the contract; dL may be None.
+    """`gradients(dO, dL, Q, K, V, O, L, rule, bias, scale, softcap)`, kept to the contract; dL may be None.
 
     A row without a finite L sends nothing back: the largest L gives it weights of 0. A dO that is not finite
     reaches what its row sees. And where the rounding of L has swallowed ln Z, the weights are
     e^{S − c} / Z: c stands in for L, and dO and dL are divided by Z, so that A dO = e^{S − c} (dO / Z).
+    Whoever gives no `states` has its weights from the scores, and is handed the sink as well.
     """
 
-    def careful(dO, dL, Q, K, V, O, L, rule, bias, scale):
+    def careful(dO, dL, Q, K, V, O, L, rule, bias, scale, softcap, sink=None):
         xp = library_of(L)
         live = xp.isfinite(L)
         hard = live & (abs(L) > LARGE)
@@ -260,14 +296,15 @@ def sent_back(gradients, states=None):
             L = xp.where(live, L, xp.finfo(L.dtype).max)
         if states is not None and any_hard:
             dO, Q, K, V, O = (cast(array, L.dtype) for array in (dO, Q, K, V, O))
-            c, Z = states(Q, K, rule, bias, scale)
+            c, Z = state_with_sink(*states(Q, K, rule, bias, scale, softcap), sink)
             Z = xp.where(hard, Z, 1)
             dO, dL, L = dO / Z[..., None], None if dL is None else dL / Z, xp.where(hard, c, L)
-        dQ, dK, dV = gradients(dO, dL, Q, K, V, O, L, rule, bias, scale)
+        rest = (rule, bias, scale, softcap) if states is not None else (rule, bias, scale, softcap, sink)
+        dQ, dK, dV = gradients(dO, dL, Q, K, V, O, L, *rest)
         if any_bad:
-            keys = _seen_by(bad, Q, K, rule, bias)[..., None]
-            dQ = xp.where(bad[..., None], np.nan, dQ)
-            dK, dV = (xp.where(keys, np.nan, gradient) for gradient in (dK, dV))
+            rows, keys = _seen_by(bad, Q, K, rule, bias)
+            dQ = xp.where(rows[..., None], np.nan, dQ)
+            dK, dV = (xp.where(keys[..., None], np.nan, gradient) for gradient in (dK, dV))
         return tuple(cast(array, like.dtype) for array, like in zip((dQ, dK, dV), likes, strict=True))
 
     return careful
@@ -278,11 +315,12 @@ LARGE = 128
 
 
 def _seen_by(rows, Q, K, rule, bias):
-    """Which keys (b, g, m) some of these rows (b, h, n) may see."""
-    keys, g = _none(K), K.shape[1]
+    """Which of these rows (b, h, n) may see a key, and which keys (b, g, m) they see."""
+    seeing, keys, g = _none(Q), _none(K), K.shape[1]
     for part, visible in _visible(Q, K, rule, bias):
-        keys = keys | _any_row(visible & rows[:, :, part, None], g)
-    return keys
+        visible = visible & rows[:, :, part, None]
+        seeing[:, :, part], keys = visible.any(-1), keys | _any_row(visible, g)
+    return seeing, keys
 
 
 def _any_row(visible, g):
@@ -340,7 +378,7 @@ class _Arguments(NamedTuple):
 class Form:
     """The one form of a call: checked, and its leading axes folded into one batch axis."""
 
-    def __init__(self, Q, K, V, mask, bias, scale, working_dtype):
+    def __init__(self, Q, K, V, mask, bias, scale, working_dtype, softcap=None, sink=None):
         self.xp = library_of(Q)
         self.working_dtype = working_dtype
         self.sums = accumulator(Q.dtype, self.xp)
@@ -352,6 +390,8 @@ class Form:
         self.g, self.m = (1, *K.shape)[-3:-1]
         self.batch = Q.shape[:-3]
         self.scale = usual_scale(d_k) if scale is None else self._number("scale", scale)
+        self.softcap = None if softcap is None else self._positive("softcap", softcap)
+        self.sink, self.bad_sink = (None, None) if sink is None else self._one_per_head(sink)
         self.bias = None if bias is None else self._narrow(self._scores_like("bias", bias, "floats"))
         self.rule = self._rule(mask)
         if math.prod((*self.batch, self.h, self.n, self.m)) == 0:
@@ -368,7 +408,16 @@ class Form:
 
         None in place of the rows where that was plain without a search.
         """
-        Q, K, V = map(self.fold, (Q, K, V))
+        arguments, poisoned, unit = self._clean(*map(self.fold, (Q, K, V)))
+        if self.bad_sink is not None:
+            poisoned = self.bad_sink | (_none(arguments.Q) if poisoned is None else poisoned)
+        return arguments, poisoned, unit
+
+    def with_sink(self, O, L):
+        """The O and L of all keys, and of the sink beside them."""
+        return (O, L) if self.sink is None else merged(cast(O, L.dtype), L, self.sink)
+
+    def _clean(self, Q, K, V):
         if self._scores_are_tame(Q, K) and self.bias_is_tame() and norm(V) < self._largest_value():
             return _Arguments(Q, K, V, self.rule, self.bias), None, 1.0
         with np.errstate(all="ignore"):
@@ -413,6 +462,8 @@ class Form:
         sees, poisoned, seen = _none(Q), _none(Q), _none(K)
         for rows, visible in _visible(Q, K, self.rule, self.bias):
             S = per_group(wide_Q[:, :, rows], wide_K.swapaxes(-1, -2)) * factor
+            if self.softcap is not None:  # which would hide that a score has overflowed
+                S = xp.where(xp.isfinite(S), capped(S, self.softcap), S)
             if self.bias is not None:
                 S = S + detached(self.bias)[..., rows, :]
             bad = ~xp.isfinite(S) | bad_value[:, group, None, :]
@@ -495,6 +546,23 @@ class Form:
         with np.errstate(over="ignore"):
             narrow = cast(bias, self.sums)
         return self.xp.where(self.xp.isfinite(bias) & ~self.xp.isfinite(narrow), np.nan, narrow)
+
+    def _one_per_head(self, sink):
+        """(h, 1) in the dtype of the sums, and the heads whose sink is NaN or ∞: None where none is."""
+        sink = self._array(checked_beside("sink", sink, self.like, "floats, one for each head"))
+        if tuple(sink.shape) != (self.h,):
+            raise ValueError(f"sink has shape {tuple(sink.shape)}; wanted ({self.h},), one for each head")
+        sink = cast(self._narrow(sink), self.sums)[:, None]
+        bad = ~(sink < np.inf)
+        return (self.xp.where(bad, 0, sink), bad) if bool(bad.any()) else (sink, None)
+
+    def _positive(self, name, value):
+        """A number that a score can be divided by: 1/C must not overflow, nor C be rounded to 0."""
+        number = self._number(name, value)
+        smallest = float(self.xp.finfo(self.sums).tiny)
+        if number < smallest:
+            raise ValueError(f"{name} is {value!r}; wanted {smallest:.2g} or more, or None for no cap")
+        return number
 
     def _number(self, name, value):
         """A finite number, in the range of the sums."""

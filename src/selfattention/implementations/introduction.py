@@ -32,7 +32,8 @@ _ARGUMENTS = """\
 Q (…, h, n, d_k), K (…, g, m, d_k) and V (…, g, m, d_v) are {arrays} of one dtype: floats of
 16, 32 or 64 bits. g divides h: heads may share keys. `mask` is a rule of `selfattention.masks` or a
 boolean array (…, h, n, m), True = may see; `bias` is added to the scaled scores, and `scale` is
-d_k**-0.5 where it is not given.
+d_k**-0.5 where it is not given. `softcap` C makes C tanh(s / C) of every scaled score s, before the bias;
+`sink` (h,) is the score of one key more, of value 0.
 """
 
 FORWARD = (
@@ -74,7 +75,8 @@ True
 STEPS = """\
 K (layers, …, g, c, d_k) and V (layers, …, g, c, d_v) are {arrays}, floats of 16, 32 or 64 bits: a
 cache with places for c keys in every layer. `mask` is a rule of `selfattention.masks`, asked as if the
-last query stood beside the last key; `scale` is d_k**-0.5 where it is not given.
+last query stood beside the last key; `scale` is d_k**-0.5 where it is not given, `softcap` as for
+`attention`, and `sink` (layers, h).
 
 Gives a list with a function for every layer: attend(Q, length), with Q (…, h, n, d_k) for the last n of the
 first `length` keys, gives O (…, h, n, d_v) and L (…, h, n), as `attention` does.

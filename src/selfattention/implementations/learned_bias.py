@@ -1,6 +1,6 @@
 """A bias that is learned, relative positions for one: its gradient, the same for every implementation::
 
-    bias_backward(dO, Q, K, V, O, L, *, bias, mask=None, scale=None) -> dB
+    bias_backward(dO, Q, K, V, O, L, *, bias, mask=None, scale=None, softcap=None, sink=None) -> dB
 
 dS = A ∘ (dO Vᵀ − δ) is the gradient of the scores, and what is added to them has the same, summed over what
 it was broadcast over. With tensors nobody calls this: autograd does, where `attention` is given a bias that
@@ -21,8 +21,9 @@ from selfattention.implementations.arguments import (
     taken,
     unchanged,
 )
-from selfattention.implementations.contract import Array, Form, _visible, per_group, quiet
+from selfattention.implementations.contract import Array, Form, _visible, capped, per_group, quiet
 from selfattention.implementations.introduction import Maker
+from selfattention.implementations.sinks import state_with_sink
 from selfattention.masks import Rule
 
 AT_A_TIME = 2**20  # scores
@@ -39,13 +40,15 @@ def bias_backward(
     bias: Any,
     mask: Rule | Any | None = None,
     scale: float | np.floating | np.integer | None = None,
+    softcap: float | np.floating | np.integer | None = None,
+    sink: Any | None = None,
 ) -> Array:
     """dB, the gradient of a loss by the bias, in the shape and dtype of the bias.
 
     O and L are what any implementation's `attention` has given for these arguments, NumPy arrays or
     tensors, dO (…, h, n, d_v) is the gradient of the loss by O. Where a query may not see a key, by the
     mask or by −∞ in the bias, nothing is sent; nor by a row without a finite L. What is not finite in dO
-    gives NaN to the biases that its row may see.
+    gives NaN to the biases that its row may see. The bias is added behind the cap, which has no part in dB.
     Raises TypeError or ValueError, naming the argument that does not fit.
     """
     maker = Maker("bias_backward", "torch" if is_tensor(Q) else "numpy")
@@ -54,7 +57,7 @@ def bias_backward(
     if bias is None:
         raise TypeError("bias is None; wanted the one that `attention` was given")
     with in_its_own_dtype(Q), quiet():
-        form = Form(Q, K, V, mask, bias, scale, unchanged)
+        form = Form(Q, K, V, mask, bias, scale, unchanged, softcap, sink)
         arguments, poisoned, unit = form.clean(Q, K, V)
         dO, O, L = (form.fold(array) for array in (dO, O, L[..., None]))
         L = L[..., 0] if poisoned is None else form.xp.where(poisoned, np.nan, L[..., 0])
@@ -64,13 +67,14 @@ def bias_backward(
             *(1 if a == 1 else b for a, b in zip(both, form.bias.shape[2:], strict=True)),
         )
         Q, K, V, rule, added = arguments
-        dB = gradient(dO, None, Q, K, V, O * unit, L, rule, added, form.scale, shape) / unit
+        rest = rule, added, form.scale, form.softcap, form.sink
+        dB = gradient(dO, None, Q, K, V, O * unit, L, *rest, shape=shape) / unit
         if len(dB) > 1:
             dB = dB.reshape(*form.batch, *dB.shape[1:])
         return _in_the_dtype_of(bias, _summed(dB, bias.shape))
 
 
-def gradient(dO, dL, Q, K, V, O, L, rule, bias, scale, shape=None):
+def gradient(dO, dL, Q, K, V, O, L, rule, bias, scale, softcap, sink=None, *, shape=None):
     """dB of a loss that depends on O by dO and, where it is given, on L by dL: on the one form.
 
     In the shape (b or 1, h or 1, n or 1, m or 1) that the bias was broadcast from, or its own.
@@ -89,7 +93,8 @@ def gradient(dO, dL, Q, K, V, O, L, rule, bias, scale, shape=None):
     dB = L.new_zeros(shape) if is_tensor(L) else np.zeros(shape, sums)
     for rows, visible in _visible(Q, K, rule, bias, AT_A_TIME):
         visible = visible & live[:, :, rows, None]
-        A = _weights(per_group(Q[:, :, rows], K.swapaxes(-1, -2)) * scale + added[..., rows, :], visible)
+        S = capped(per_group(Q[:, :, rows], K.swapaxes(-1, -2)) * scale, softcap)
+        A = _weights(S + added[..., rows, :], visible, sink)
         dS = A * (per_group(dO[:, :, rows], V.swapaxes(-1, -2)) - delta[:, :, rows, None])
         dS = xp.where(visible & ~fine[:, :, rows, None], np.nan, dS)
         part = dB if shape[-2] == 1 else dB[:, :, rows]
@@ -97,14 +102,15 @@ def gradient(dO, dL, Q, K, V, O, L, rule, bias, scale, shape=None):
     return dB
 
 
-def _weights(S, visible):
+def _weights(S, visible, sink):
     """softmax of what is visible; 0 in a row that sees nobody. Not e^{S − L}: a large L has lost ln Z."""
     xp = library_of(S)
     S = xp.where(visible, S, -np.inf)
-    c = S.max(-1)[..., None] if xp is np else S.detach().amax(-1)[..., None]
-    E = xp.exp(S - xp.where(c == -np.inf, 0, c))
-    Z = E.sum(-1)[..., None]
-    return E / xp.where(Z > 0, Z, 1)
+    c = S.max(-1) if xp is np else S.detach().amax(-1)
+    E = xp.exp(S - xp.where(c == -np.inf, 0, c)[..., None])
+    top, Z = state_with_sink(c, E.sum(-1), sink)
+    E = E if sink is None else E * xp.exp(c - xp.where(top == -np.inf, 0, top))[..., None]
+    return E / xp.where(Z > 0, Z, 1)[..., None]
 
 
 def _summed(array, shape):

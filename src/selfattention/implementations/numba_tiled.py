@@ -34,10 +34,13 @@ from selfattention.implementations.register_tiles import (
     HEIGHT,
     VECTORS,
     add_product,
+    cap,
+    cap_and_slopes,
     exceeds,
     exponentials,
     forbid_row,
     maxima,
+    multiply,
     product,
     tile_width,
     transpose,
@@ -59,10 +62,10 @@ THREADS = config.NUMBA_NUM_THREADS
 
 
 @contract.forward_that_tells
-def attention(Q, K, V, rule, bias, scale):
+def attention(Q, K, V, rule, bias, scale, softcap):
     """O = softmax(scale · Q Kᵀ + bias) V,  L = log-sum-exp of each row; see `contract`."""
     plans = _plans(rule, Q.shape[2], K.shape[2], tile_width(Q.dtype))
-    O, L, _, tame = _answers_and_state(Q, K, V, plans, bias, scale)
+    O, L, _, tame = _answers_and_state(Q, K, V, plans, bias, scale, softcap)
     return O, L, tame
 
 
@@ -71,31 +74,31 @@ def _all_plans(rule, n, m, dtype):
 
 
 @stepping(attention, _all_plans)
-def steps(Q, K, V, plans, scale):
+def steps(Q, K, V, plans, scale, softcap):
     """The steps of decoding on a cache, checked once: see `stepping`."""
-    O, L, _, tame = _answers_and_state(Q, K, V, plans, None, scale)
+    O, L, _, tame = _answers_and_state(Q, K, V, plans, None, scale, softcap)
     return O, L, tame
 
 
-def _states(Q, K, rule, bias, scale):
+def _states(Q, K, rule, bias, scale, softcap):
     """c and Z of every row: what L = c + ln Z can no longer tell where c is large."""
     plans = _plans(rule, Q.shape[2], K.shape[2], tile_width(Q.dtype))
-    return _answers_and_state(Q, K, K[..., :0], plans, bias, scale)[2]
+    return _answers_and_state(Q, K, K[..., :0], plans, bias, scale, softcap)[2]
 
 
-def _answers_and_state(Q, K, V, plans, bias, scale):
+def _answers_and_state(Q, K, V, plans, bias, scale, softcap):
     """O, L, c and Z of every row, and whether no number met was too large for its product to be safe."""
     (b, h, n, d_k), (g, _, d_v) = Q.shape, V.shape[1:]
     O, L = np.empty((b * g, h // g, n, d_v), Q.dtype), np.empty((b * g, h // g, n), Q.dtype)
     state, tame = np.empty((2, *L.shape), Q.dtype), np.ones(1, np.bool_)
     arrays = _grouped(Q, g), _flat(K), _flat(V), _bias(bias, Q)
-    limits, unit = _limits(Q.dtype, d_k, scale), Q.dtype.type(scale)
+    limits, unit, limit = _limits(Q.dtype, d_k, scale), Q.dtype.type(scale), _limit(Q.dtype, softcap)
     for plan in plans if h else ():
         size = _positions(ROWS, h // g, b * g, plan)
         tasks = _tasks(plan.first, plan.stop, size, b * g)
         work = b * h * (plan.stop - plan.first) * plan.keys * (d_k + d_v)
         hand_out = _share if work >= ALONE else _alone
-        hand_out(_forward, tasks, g, size, *arrays, plan, unit, limits, O, L, state, tame)
+        hand_out(_forward, tasks, g, size, *arrays, plan, unit, limit, limits, O, L, state, tame)
     return O.reshape(b, h, n, d_v), L.reshape(b, h, n), state.reshape(2, b, h, n), tame[0]
 
 
@@ -111,8 +114,13 @@ def _limits(dtype, d_k, scale):
     return dtype.type(limit * min(1, abs(scale))), dtype.type(limit)
 
 
+def _limit(dtype, softcap):
+    """What scores are capped at, plus and minus; 0 for no cap, since compiled code has one signature."""
+    return dtype.type(0 if softcap is None else softcap)
+
+
 @contract.backward_from(_states)
-def attention_backward(dO, Q, K, V, O, L, rule, bias, scale):
+def attention_backward(dO, Q, K, V, O, L, rule, bias, scale, softcap):
     """dV = Aᵀ dO,  dS = A ∘ (dO Vᵀ − δ),  dQ = scale · dS K,  dK = scale · dSᵀ Q,  δ = rowsum(dO ∘ O).
 
     The scores of a tile are computed again, by the same products as before and so with the same
@@ -129,7 +137,8 @@ def attention_backward(dO, Q, K, V, O, L, rule, bias, scale):
         L, delta = _grouped(L, g), _grouped(np.vecdot(*map(np.ascontiguousarray, (dO, O))), g)
         for plan in _plans(rule, n, m, tile_width(Q.dtype)):
             size = _positions(ROWS_BACKWARD, h // g)
-            _share(_backward, tasks, g, size, *arrays, L, delta, plan, Q.dtype.type(scale), dQ, dK, dV)
+            numbers = Q.dtype.type(scale), _limit(Q.dtype, softcap)
+            _share(_backward, tasks, g, size, *arrays, L, delta, plan, *numbers, dQ, dK, dV)
     dQ = dQ.sum(0) if parts > 1 else dQ
     return dQ.reshape(b, h, n, d_k) * scale, dK.reshape(b, g, m, d_k), dV.reshape(b, g, m, d_v)
 
@@ -272,7 +281,7 @@ def _bias(bias, Q):
 
 
 @njit(nogil=True)
-def _forward(tasks, g, positions, Q, K, V, bias, plan, unit, limits, O, L, state, tame):
+def _forward(tasks, g, positions, Q, K, V, bias, plan, unit, limit, limits, O, L, state, tame):
     _, heads, n, d_k = Q.shape
     m, d_v = plan.keys, V.shape[2]
     width = tile_width(Q)
@@ -313,6 +322,8 @@ def _forward(tasks, g, positions, Q, K, V, bias, plan, unit, limits, O, L, state
                 top = cell * CELL * heads
                 for x in range(top, min(top + CELL * heads, rows), HEIGHT):
                     product(S, 0, width, q, x * d_k, d_k, 1, kT, 0, width, d_k)
+                    if limit > 0:
+                        cap(S, 0, width, limit)
                     if not plain:
                         _bias_and_mask(S, 0, width, bias, plan, mask, group, g, heads, x, start, count, j, m)
                     if exceeds(S, 0, width, c, x, Q.dtype.type(SLACK)):
@@ -339,7 +350,7 @@ def _forward(tasks, g, positions, Q, K, V, bias, plan, unit, limits, O, L, state
 
 
 @njit(nogil=True)
-def _backward(tasks, g, size, Q, K, V, bias, dO, L, delta, plan, unit, dQ, dK, dV):
+def _backward(tasks, g, size, Q, K, V, bias, dO, L, delta, plan, unit, limit, dQ, dK, dV):
     _, heads, n, d_k = Q.shape
     m, d_v = V.shape[1], V.shape[2]
     width = tile_width(Q)
@@ -358,7 +369,11 @@ def _backward(tasks, g, size, Q, K, V, bias, dO, L, delta, plan, unit, dQ, dK, d
         _scratch(breadth * k_columns, Q),
         _scratch(breadth * v_columns, Q),
     )
-    A, dS = _scratch(height * breadth, Q), _scratch(height * breadth, Q)
+    A, dS, slopes = (
+        _scratch(height * breadth, Q),
+        _scratch(height * breadth, Q),
+        _scratch(HEIGHT * width, Q),
+    )
     top, bottom = np.empty(PANELS_BACKWARD, np.int64), np.empty(PANELS_BACKWARD, np.int64)
     for task in range(len(tasks)):
         group, part = tasks[task]
@@ -430,11 +445,15 @@ def _backward(tasks, g, size, Q, K, V, bias, dO, L, delta, plan, unit, dQ, dK, d
                                 width,
                                 d_v,
                             )
+                            if limit > 0:
+                                cap_and_slopes(A, s, breadth, limit, slopes, width)
                             if bias.size or mask != EVERYBODY or m - j < width:
                                 _bias_and_mask(
                                     A, s, breadth, bias, plan, mask, group, g, heads, x, start, count, j, m
                                 )
                             weights_and_slopes(A, dS, s, breadth, shift, mean, base + x)
+                            if limit > 0:
+                                multiply(dS, s, breadth, slopes, width)
                         if left < right:
                             s = (left - first) * width
                             add_product(

@@ -13,83 +13,90 @@ import numpy as np
 
 from selfattention.formulas.tiles import finish_state, merge_states, tile_backward, tile_state
 from selfattention.implementations import contract
+from selfattention.implementations.contract import before_cap, capped
 from selfattention.masks import Says
 
 ROWS, COLUMNS = 256, 512  # a tile of scores: half a megabyte of float32, at home in a core's cache
 
 
 @contract.forward
-def attention(Q, K, V, rule, bias, scale):
+def attention(Q, K, V, rule, bias, scale, softcap):
     """O = softmax(scale · Q Kᵀ + bias) V,  L = log-sum-exp of each row; see `contract`."""
     O, L = np.empty((*Q.shape[:-1], V.shape[-1]), Q.dtype), np.empty(Q.shape[:-1], Q.dtype)
     for head, group, tiles in _heads(Q, K, rule, bias):
         q, k, v = _seen(Q[head], K[group], V[group], tiles)
         safe = bias is None and _zero_shift_is_safe(q, k, v, scale)
-        O[head], L[head] = (_by_sums if safe else _by_states)(q, k, v, scale, tiles())
+        O[head], L[head] = (_by_sums if safe else _by_states)(q, k, v, scale, softcap, tiles())
     return O, L
 
 
-def _states(Q, K, rule, bias, scale):
+def _states(Q, K, rule, bias, scale, softcap):
     """c and Z of every row: what L = c + ln Z can no longer tell where c is large."""
     c, Z = np.full(Q.shape[:-1], -np.inf, Q.dtype), np.zeros(Q.shape[:-1], Q.dtype)
     for head, group, tiles in _heads(Q, K, rule, bias):
         q, k = Q[head] * scale, K[group]
         for rows, columns, mask, added in tiles():
-            seen = tile_state(_scores(q[rows], k[columns], mask, added), k[columns, :0])
+            S = _masked(capped(q[rows] @ k[columns].T, softcap), mask, added)
+            seen = tile_state(S, k[columns, :0])
             so_far = c[head][rows], Z[head][rows], q[rows, :0]
             c[head][rows], Z[head][rows], _ = merge_states(*so_far, *seen)
     return c, Z
 
 
 @contract.backward_from(_states)
-def attention_backward(dO, Q, K, V, O, L, rule, bias, scale):
+def attention_backward(dO, Q, K, V, O, L, rule, bias, scale, softcap):
     """The scores of a tile are computed again, and L turns them into weights: see `tile_backward`."""
     dQ, dK, dV = np.zeros_like(Q), np.zeros_like(K), np.zeros_like(V)
     delta = (dO * O).sum(-1)
     for head, group, tiles in _heads(Q, K, rule, bias):
         q, k, v = Q[head] * scale, K[group], V[group]
         for rows, columns, mask, added in tiles():
-            S = _scores(q[rows], k[columns], mask, added)
-            dS, dv = tile_backward(S, v[columns], dO[head][rows], L[head][rows], delta[head][rows])
+            S = capped(q[rows] @ k[columns].T, softcap)
+            seen = _masked(S if softcap is None else S.copy(), mask, added)
+            dS, dv = tile_backward(seen, v[columns], dO[head][rows], L[head][rows], delta[head][rows])
+            dS = before_cap(dS, S, softcap)
             dQ[head][rows] += dS @ k[columns] * scale
             dK[group][columns] += dS.T @ q[rows]  # q has the scale in it; every head of a group adds
             dV[group][columns] += dv
     return dQ, dK, dV
 
 
-def _by_states(q, k, v, scale, tiles):
+def _by_states(q, k, v, scale, softcap, tiles):
     """The state of no keys, merged with that of each tile; the order does not matter."""
     q = q * scale
     c, Z, O = tile_state(q[:, :0], v[:0])
     for rows, columns, mask, added in tiles:
-        seen = tile_state(_scores(q[rows], k[columns], mask, added), v[columns])
+        S = _masked(capped(q[rows] @ k[columns].T, softcap), mask, added)
+        seen = tile_state(S, v[columns])
         so_far = c[rows], Z[rows], O[rows]
         c[rows], Z[rows], O[rows] = merge_states(*so_far, *seen)
     return finish_state(c, Z, O)
 
 
-def _scores(q, k, mask, added):
-    """S of one tile; −inf where the rule forbids, before anybody takes a maximum."""
-    S = q @ k.T
+def _masked(S, mask, added):
+    """S of one tile, the bias added in place; −inf where the rule forbids, before anybody takes a maximum."""
     if added is not None:
         S += added
     return S if mask is None else np.where(mask, S, -np.inf)
 
 
-def _by_sums(q, k, v, scale, tiles):
+def _by_sums(q, k, v, scale, softcap, tiles):
     """The same with shift 0: Z and Õ add up; one scratch tile serves all.
 
-    e^s is 2^(s log₂ e), and 2^x is the cheaper function. A copy of kᵀ pays where many
-    tiles read it.
+    e^s is 2^(s log₂ e), and 2^x is the cheaper function; under a cap s is C tanh(s / C). A copy of kᵀ pays
+    where many tiles read it.
     """
-    q = q * (scale * math.log2(math.e))
+    q = q * (scale * math.log2(math.e) if softcap is None else scale / softcap)
     kT = _transposed(k) if len(q) > 4 * ROWS else k.T
     Z, O = np.zeros(len(q), q.dtype), np.zeros((len(q), v.shape[1]), q.dtype)
     scratch, ones = np.empty(ROWS * COLUMNS, q.dtype), np.ones(COLUMNS, q.dtype)
     for rows, columns, mask, _ in tiles:
         shape = rows.stop - rows.start, columns.stop - columns.start
         E = scratch[: math.prod(shape)].reshape(shape)
-        np.exp2(np.matmul(q[rows], kT[:, columns], out=E), out=E)
+        np.matmul(q[rows], kT[:, columns], out=E)
+        if softcap is not None:
+            np.multiply(np.tanh(E, out=E), softcap * math.log2(math.e), out=E)
+        np.exp2(E, out=E)
         if mask is not None:
             E *= mask  # not −inf in the scores: 2^x is slow on what is not finite
         Z[rows] += E @ ones[: shape[1]]  # quicker than E.sum(-1)

@@ -47,7 +47,7 @@ class _Vectors:
     def __init__(self, context, builder, element):
         self.context, self.builder = context, builder
         self.element = ir.FloatType() if element == types.float32 else ir.DoubleType()
-        self.bytes, self.mantissa = (4, 23) if element == types.float32 else (8, 52)
+        self.bytes, self.mantissa, self.terms = (4, 23, 9) if element == types.float32 else (8, 52, 16)
         self.lanes = VECTOR_BYTES // self.bytes
         self.vector = ir.VectorType(self.element, self.lanes)
         self.integers = ir.VectorType(ir.IntType(8 * self.bytes), self.lanes)
@@ -103,6 +103,26 @@ class _Vectors:
 
     def sum(self, values):
         return self.tree(self.builder.fadd, values)
+
+    def tanh(self, x):
+        """(e^{2x} − 1) / (e^{2x} + 1), right to some units in its last place, of small x as well.
+
+        e^{2x} = 2^k 2^f, and e^{2x} − 1 = 2^k (2^f − 1) + (2^k − 1): the series of 2^f − 1 begins with f, so
+        that nothing cancels where k is 0. Beyond ±20 all is ±1; and NaN, which nobody may see, is 1.
+        """
+        b, most = self.builder, self.constant(20.0)
+        x = self.call("maxnum", self.call("minnum", x, most), self.constant(-20.0))
+        magic, log2e = self.constant(1.5 * 2**self.mantissa), self.constant(2 * math.log2(math.e))
+        rounded = self.fma(x, log2e, magic)
+        f = self.fma(x, log2e, b.fsub(magic, rounded))
+        *lower, p = (self.constant(math.log(2) ** k / math.factorial(k)) for k in range(1, self.terms))
+        for c in reversed(lower):
+            p = self.fma(p, f, c)
+        one, places = self.constant(1.0), ir.Constant(self.integers, [self.mantissa] * self.lanes)
+        exponent = b.shl(b.bitcast(rounded, self.integers), places)
+        power = b.bitcast(b.add(b.bitcast(one, self.integers), exponent), self.vector)
+        grown = self.fma(power, b.fmul(p, f), b.fsub(power, one))
+        return b.fdiv(grown, b.fadd(grown, self.constant(2.0)))
 
     def exp(self, x):
         """e^x = 2^k 2^f, k the integer next to x log₂ e: a polynomial for 2^f, and k added to its exponent.
@@ -300,6 +320,75 @@ def _weights_and_slopes(typing, S, D, s, s_row, L, delta, x):
 def weights_and_slopes(S, D, s, s_row, L, delta, x):
     """S becomes the weights A = e^(S − L), and D, which held dA, becomes dS = A (dA − delta)."""
     _weights_and_slopes(S, D, s, s_row, L, delta, x)
+
+
+@intrinsic
+def _cap(typing, S, s, s_row, limit):
+    signature = types.void(S, s, s_row, limit)
+
+    def write(context, builder, signature, arguments):
+        S, s, s_row, limit = _pairs(signature, arguments)
+        v = _Vectors(context, builder, S[0].dtype)
+        C = v.spread(limit[1])
+        for _, address, row in _each_row(v, S, s, s_row):
+            for u, score in enumerate(row):
+                v.store(builder.fmul(v.tanh(builder.fdiv(score, C)), C), address, u)
+        return context.get_dummy_value()
+
+    return signature, write
+
+
+@njit(nogil=True, forceinline=True)
+def cap(S, s, s_row, limit):
+    """S becomes C tanh(S / C), C the limit."""
+    _cap(S, s, s_row, limit)
+
+
+@intrinsic
+def _cap_and_slopes(typing, S, s, s_row, limit, T, t_row):
+    signature = types.void(S, s, s_row, limit, T, t_row)
+
+    def write(context, builder, signature, arguments):
+        S, s, s_row, limit, T, t_row = _pairs(signature, arguments)
+        v = _Vectors(context, builder, S[0].dtype)
+        C, one = v.spread(limit[1]), v.constant(1.0)
+        for i, address, row in _each_row(v, S, s, s_row):
+            slopes = v.at(T, v.times(t_row[1], i))
+            for u, score in enumerate(row):
+                tanh = v.tanh(builder.fdiv(score, C))
+                v.store(builder.fmul(tanh, C), address, u)
+                v.store(v.fma(builder.fneg(tanh), tanh, one), slopes, u)
+        return context.get_dummy_value()
+
+    return signature, write
+
+
+@njit(nogil=True, forceinline=True)
+def cap_and_slopes(S, s, s_row, limit, T, t_row):
+    """S becomes C tanh(S / C), C the limit, and T, a tile by itself, the slopes 1 − tanh²."""
+    _cap_and_slopes(S, s, s_row, limit, T, t_row)
+
+
+@intrinsic
+def _multiply(typing, S, s, s_row, T, t_row):
+    signature = types.void(S, s, s_row, T, t_row)
+
+    def write(context, builder, signature, arguments):
+        S, s, s_row, T, t_row = _pairs(signature, arguments)
+        v = _Vectors(context, builder, S[0].dtype)
+        for i, address, row in _each_row(v, S, s, s_row):
+            factors = v.at(T, v.times(t_row[1], i))
+            for u, x in enumerate(row):
+                v.store(builder.fmul(x, v.load(factors, u)), address, u)
+        return context.get_dummy_value()
+
+    return signature, write
+
+
+@njit(nogil=True, forceinline=True)
+def multiply(S, s, s_row, T, t_row):
+    """S times T, number by number; T is a tile by itself."""
+    _multiply(S, s, s_row, T, t_row)
 
 
 @intrinsic

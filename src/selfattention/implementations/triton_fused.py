@@ -28,6 +28,9 @@ from selfattention.implementations.triton_rules import Node, key_blocks, lowered
 
 LOG2E = tl.constexpr(1 / log(2))  # e^s = 2^(s log₂ e), and 2^x is what the hardware has
 LN2 = tl.constexpr(log(2))
+# ln 2 in two parts, of which the first has so few digits that its multiples by small integers are exact.
+LN2_HIGH = tl.constexpr(round(log(2) * 2**15) / 2**15)
+LN2_LOW = tl.constexpr(log(2) - round(log(2) * 2**15) / 2**15)
 
 
 @dataclass(frozen=True)
@@ -42,11 +45,12 @@ class Tiles:
 
 @dataclass(frozen=True)
 class How(Tiles):
-    """What a kernel is compiled for: beside its tiles, the rule, the dtype of sums, the widths of rows."""
+    """What a kernel is compiled for: beside its tiles, the rule, the dtype of sums, the cap, the widths."""
 
     tree: Node
     gaps: bool  # whether there are blocks to leap over, between those that are visited
     sums: tl.dtype
+    softcap: float | None  # exact in float64 too, as an argument would not be
     d_k: int
     d_v: int
     w_k: int  # d_k, filled up to a power of two
@@ -87,14 +91,14 @@ LOCK = Lock()
 
 
 @contract.forward_in_half
-def attention(Q, K, V, rule, bias, scale):
+def attention(Q, K, V, rule, bias, scale, softcap):
     """O = softmax(scale · Q Kᵀ + bias) V,  L = log-sum-exp of each row; differentiable in all four."""
-    return _differentiable(Q, K, V, rule, bias, scale)
+    return _differentiable(Q, K, V, rule, bias, scale, softcap)
 
 
-def _states(Q, K, rule, bias, scale):
+def _states(Q, K, rule, bias, scale, softcap=None):
     """c and Z of every row: what L = c + ln Z can no longer tell where c is large."""
-    call = _Call(Q, K, K, rule, bias, scale)
+    call = _Call(Q, K, K, rule, bias, scale, softcap)
     c, Z = Q.new_full(Q.shape[:-1], -torch.inf, dtype=call.sums), Q.new_zeros(Q.shape[:-1], dtype=call.sums)
     if call.has_scores:
         call.over_keys(_states_kernel, QUERIES, *map(_strided, (call.Q, K)), c, Z)
@@ -102,27 +106,27 @@ def _states(Q, K, rule, bias, scale):
 
 
 @contract.backward_in_half_from(_states)
-def attention_backward(dO, Q, K, V, O, L, rule, bias, scale):
+def attention_backward(dO, Q, K, V, O, L, rule, bias, scale, softcap):
     """The scores of a tile are computed again, and L turns them into weights: A = e^{S − L}."""
-    return _gradients(dO, None, Q, K, V, O, L, rule, bias, scale)
+    return _gradients(dO, None, Q, K, V, O, L, rule, bias, scale, softcap)
 
 
-def _forward(Q, K, V, rule, bias, scale):
+def _forward(Q, K, V, rule, bias, scale, softcap=None):
     """O and L, by one program for each block of queries of each head."""
-    call = _Call(Q, K, V, rule, bias, scale)
+    call = _Call(Q, K, V, rule, bias, scale, softcap)
     O, L = Q.new_zeros(*Q.shape[:-1], V.shape[-1]), Q.new_full(Q.shape[:-1], -torch.inf, dtype=call.sums)
     if call.has_scores:
         call.over_keys(_forward_kernel, FORWARD, *map(_strided, (call.Q, K, V, O)), L)
     return O, L
 
 
-def _gradients(dO, dL, Q, K, V, O, L, rule, bias, scale):
+def _gradients(dO, dL, Q, K, V, O, L, rule, bias, scale, softcap=None):
     """dQ by a program for each block of queries, then dK and dV by one for each block of keys.
 
     The loss may depend on O by dO and, where dL is given, on L. No two programs add to the same
     number, so that a sum does not depend on which of them came first.
     """
-    call = _Call(Q, K, V, rule, bias, scale)
+    call = _Call(Q, K, V, rule, bias, scale, softcap)
     L, dL = (None if x is None else x.to(call.sums).contiguous() for x in (L, dL))
     dQ, dK, dV, delta = (torch.zeros_like(array) for array in (Q, K, V, L))
     if call.has_scores:
@@ -145,12 +149,13 @@ _differentiable = differentiable(_forward, contract.sent_back(_first_gradients, 
 class _Call:
     """What the kernels of one call have in common."""
 
-    def __init__(self, Q, K, V, rule, bias, scale):
+    def __init__(self, Q, K, V, rule, bias, scale, softcap=None):
         _check(Q, V)
         (self.b, self.h, self.n, _), (_, self.g, self.m, self.d_v) = Q.shape, V.shape
         self.has_scores = min(self.b, self.h, self.n, self.m) > 0
         self.sums = Q.dtype if Q.dtype == torch.float64 else torch.float32
         self.factor, self.scale = _split(scale, Q.dtype)
+        self.softcap = softcap
         self.Q = Q if self.factor == 1 else Q * self.factor
         self.bias = None if bias is None else _strided(self._expanded(bias))
         self.tree, self.operands = lowered(rule, self.b, self.h, self.n, self.m)
@@ -189,7 +194,7 @@ class _Call:
         (d_k, w_k), (d_v, w_v) = ((d, _padded(d)) for d in (self.Q.shape[-1], self.d_v))
         sums = tl.float64 if self.sums == torch.float64 else tl.float32
         widths = {"d_k": d_k, "d_v": d_v, "w_k": w_k, "w_v": w_v}
-        return How(**vars(tiles), tree=self.tree, gaps=gaps, sums=sums, **widths)
+        return How(**vars(tiles), tree=self.tree, gaps=gaps, sums=sums, softcap=self.softcap, **widths)
 
     def _on_device(self, operand):
         """A whole number as it is, lengths and documents as an array, a table with its strides."""
@@ -302,14 +307,19 @@ def _on_the_edge(t, full, full_end, gap, gap_end, HOW: tl.constexpr):
 
 @triton.jit
 def _scores(left, right, i, j, mask, HOW: tl.constexpr, EDGE: tl.constexpr):
-    """The scores of a tile, −inf where nobody may look, and their unit: a score is S · unit.
+    """The scores of a tile, −inf where nobody may look, their unit, and tanh: a score is S · unit.
 
-    Without a bias the scale can wait in the unit, since a multiplication and the subtraction of a
-    shift are one instruction.
+    Without a bias and a cap the scale can wait in the unit, since a multiplication and the subtraction of a
+    shift are one instruction. Without a cap nobody looks at tanh.
     """
     bias, operands, scale, batch, head, n, m = mask
     S = tl.dot(left, tl.trans(right), out_dtype=HOW.sums, input_precision="ieee")
     unit = tl.full([], 1.0, HOW.sums) * scale
+    tanh = S
+    if HOW.softcap is not None:
+        limit = tl.full([], HOW.softcap, HOW.sums)
+        tanh = _tanh(S * unit / limit, HOW)
+        S, unit = tanh * limit, tl.full([], 1.0, HOW.sums)
     if bias is not None:
         start, down, along = _head(bias, batch, head)
         where = start + i.to(tl.int64) * down + j.to(tl.int64) * along
@@ -318,7 +328,27 @@ def _scores(left, right, i, j, mask, HOW: tl.constexpr, EDGE: tl.constexpr):
         unit = tl.full([], 1.0, HOW.sums)
     if EDGE:
         S = tl.where(sees(HOW.tree, operands, batch, head, i, j, n, m) & (j < m), S, float("-inf"))
-    return S, unit
+    return S, unit, tanh
+
+
+@triton.jit
+def _tanh(x, HOW: tl.constexpr):
+    """(e^{2x} − 1) / (e^{2x} + 1), right to some units in its last place, of small x as well.
+
+    2x is k ln 2 + u, and e^{2x} − 1 = 2^k (e^u − 1) + (2^k − 1), with a series for e^u − 1. Beyond ±20 all is
+    ±1; and NaN, which nobody may see, is no matter. The hardware's own, tanh.approx, is right to
+    eleven bits (PTX ISA).
+    """
+    TERMS: tl.constexpr = 15 if HOW.sums == tl.float64 else 9
+    x = 2 * tl.minimum(tl.maximum(x, -20.0), 20.0)
+    k = tl.floor(x * LOG2E + 0.5)
+    u = (x - k * LN2_HIGH) - k * LN2_LOW
+    series = tl.full([], 1.0, HOW.sums)
+    for t in tl.static_range(TERMS - 1):
+        series = 1.0 + series * u / (TERMS - t)
+    power = tl.math.exp2(k)
+    grown = power * (u * series) + (power - 1.0)
+    return grown / (grown + 2.0)
 
 
 @triton.jit
@@ -367,7 +397,7 @@ def _merge(c, Z, o, q, i, start, keys, values, mask, HOW: tl.constexpr, EDGE: tl
     m = mask[6]
     j = start + tl.arange(0, HOW.columns)
     k = _load(keys, j, m, HOW.d_k, HOW.w_k, EDGE)
-    S, unit = _scores(q, k, i[:, None], j[None, :], mask, HOW, EDGE)
+    S, unit, _ = _scores(q, k, i[:, None], j[None, :], mask, HOW, EDGE)
     highest = tl.maximum(c, tl.max(S, 1) * unit)
     shift = tl.where(highest == float("-inf"), 0.0, highest)
     E, earlier = _power(S, unit, shift[:, None]), _power(c, 1.0, shift)
@@ -393,12 +423,12 @@ def _states_kernel(Q, K, C, Z, bias, operands, blocks, scale, h, g, n, m, HOW: t
     for t in range(begin, end - (gap_end - gap), HOW.columns):
         j = _on_the_edge(t, begin, begin, gap, gap_end, HOW) + tl.arange(0, HOW.columns)
         k = _load(keys, j, m, HOW.d_k, HOW.w_k, True)
-        S, unit = _scores(q, k, i[:, None], j[None, :], mask, HOW, True)
+        S, unit, _ = _scores(q, k, i[:, None], j[None, :], mask, HOW, True)
         c = tl.maximum(c, tl.max(S, 1) * unit)
     for t in range(begin, end - (gap_end - gap), HOW.columns):
         j = _on_the_edge(t, begin, begin, gap, gap_end, HOW) + tl.arange(0, HOW.columns)
         k = _load(keys, j, m, HOW.d_k, HOW.w_k, True)
-        S, unit = _scores(q, k, i[:, None], j[None, :], mask, HOW, True)
+        S, unit, _ = _scores(q, k, i[:, None], j[None, :], mask, HOW, True)
         sums += tl.sum(_weights(S, unit, c[:, None]), 1)
     row = (batch * h + head).to(tl.int64) * n + i
     tl.store(C + row, c, mask=i < n)
@@ -443,9 +473,11 @@ def _add_to_queries(dq, q, do, l, d, i, start, keys, values, mask, HOW: tl.const
     j = start + tl.arange(0, HOW.columns)
     k = _load(keys, j, m, HOW.d_k, HOW.w_k, EDGE)
     v = _load(values, j, m, HOW.d_v, HOW.w_v, EDGE)
-    S, unit = _scores(q, k, i[:, None], j[None, :], mask, HOW, EDGE)
+    S, unit, tanh = _scores(q, k, i[:, None], j[None, :], mask, HOW, EDGE)
     dA = tl.dot(do, tl.trans(v), out_dtype=HOW.sums, input_precision="ieee")
     dS = _weights(S, unit, l[:, None]) * (dA - d[:, None])
+    if HOW.softcap is not None:
+        dS *= 1.0 - tanh * tanh
     return tl.dot(dS.to(k.dtype), k, dq, out_dtype=HOW.sums, input_precision="ieee")
 
 
@@ -491,9 +523,11 @@ def _add_to_keys(
     do = _load(above, i, n, HOW.d_v, HOW.w_v, EDGE)
     l = tl.load(L + i, mask=i < n, other=float("-inf"))
     d = tl.load(delta + i, mask=i < n, other=0.0)
-    S, unit = _scores(k, q, i[None, :], j[:, None], mask, HOW, EDGE)
+    S, unit, tanh = _scores(k, q, i[None, :], j[:, None], mask, HOW, EDGE)
     A = _weights(S, unit, l[None, :])
     dv = tl.dot(A.to(do.dtype), do, dv, out_dtype=HOW.sums, input_precision="ieee")
     dA = tl.dot(v, tl.trans(do), out_dtype=HOW.sums, input_precision="ieee")
     dS = A * (dA - d[None, :])
+    if HOW.softcap is not None:
+        dS *= 1.0 - tanh * tanh
     return tl.dot(dS.to(q.dtype), q, dk, out_dtype=HOW.sums, input_precision="ieee"), dv

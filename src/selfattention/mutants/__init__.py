@@ -68,6 +68,9 @@ RIGHT = {
     "window_attention": ("selfattention.formulas", "window_attention"),
     "rollout": ("selfattention.formulas", "rollout"),
     "implementation": ("selfattention.implementations.numpy_direct", "attention"),
+    "softcap": ("selfattention.implementations.numpy_direct", "attention"),
+    "sink": ("selfattention.implementations.numpy_direct", "attention"),
+    "capped_backward": ("selfattention.implementations.numpy_direct", "attention_backward"),
 }
 
 
