@@ -27,7 +27,9 @@ def attend(asked: Asked, visible: np.ndarray | None = None, **options) -> tuple[
     """O (b, h, n, d_v) and L (b, h, n) of the contract in float64, `visible` standing for mask and causal."""
     Q, K, V = (np.asarray(X, np.float64) for X in (asked.Q, asked.K, asked.V))
     bias = asked.bias if asked.bias is None else np.asarray(asked.bias, np.float64)
-    said = {"bias": bias, "scale": asked.scale} | options
+    said = {"bias": bias, "scale": asked.scale, "softcap": asked.softcap, "sink": asked.sink} | options
+    if said["sink"] is not None:
+        said["sink"] = np.asarray(said["sink"], np.float64)
     return IMPLEMENTATIONS["numpy_direct"].load().attention(Q, K, V, mask=visible, **said)
 
 

@@ -8,7 +8,7 @@ from selfattention.implementations import IMPLEMENTATIONS
 
 TAKES = words(
     "mask, padding, bias, mask and bias, literal, causal, scale, window, past, 4 axes, 3 axes, d_v,"
-    "grouped, learning,"
+    "softcap, sink, grouped, learning,"
     "mask of fewer axes, log-sum-exp, gradients"
 )
 
@@ -44,7 +44,8 @@ def _door(implementation):
         operands = {letter: to(getattr(asked, letter)) for letter in "QKV"}
         mask = _mask(asked)
         mask = mask if mask is None or isinstance(mask, Written) else to(mask)
-        options = {"mask": mask, "bias": None if asked.bias is None else to(asked.bias), "scale": asked.scale}
+        bias, sink = (X if X is None else to(X) for X in (asked.bias, asked.sink))
+        options = {"mask": mask, "bias": bias, "scale": asked.scale, "softcap": asked.softcap, "sink": sink}
         if asked.learning and implementation.library == "torch":
             operands = {letter: X.requires_grad_() for letter, X in operands.items()}
 

@@ -1,6 +1,6 @@
 """transformers on PyTorch: the two functions behind `attn_implementation`, as Llama calls them."""
 
-from selfattention.dialects.asking import Asked, Call, Door, Library, words
+from selfattention.dialects.asking import USUAL, Asked, Call, Door, Library, words
 from selfattention.dialects.libraries.torch_arrays import answer, array, operands, tensor
 
 TAKES = "mask, padding, bias, literal, scale, grouped, d_v, learning, 4 axes, gradients"
@@ -48,6 +48,20 @@ def _eager(asked: Asked) -> Call:
     return _call(eager_attention_forward, "eager_attention_forward", asked)
 
 
+def _capped(asked: Asked) -> Call:
+    from transformers.models.gemma2.modeling_gemma2 import eager_attention_forward
+
+    return _call(eager_attention_forward, "gemma2.eager_attention_forward", asked, softcap=asked.softcap)
+
+
+def _with_sink(asked: Asked) -> Call:
+    from transformers.models.gpt_oss.modeling_gpt_oss import eager_attention_forward
+
+    call = _call(eager_attention_forward, "gpt_oss.eager_attention_forward", asked)
+    call.operands["module"].sinks = tensor(asked.sink)
+    return call
+
+
 def _sdpa(asked: Asked) -> Call:
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
@@ -59,6 +73,8 @@ LIBRARY = Library(
     packages=("transformers==5.24.0", "torch==2.13.0", "numpy==2.4.6"),
     doors=(
         Door("eager", _eager, words(f"{TAKES}, dropout, training, weights")),
+        Door("eager, Gemma 2", _capped, USUAL | {"mask", "bias", "softcap"}),
+        Door("eager, gpt-oss", _with_sink, USUAL | {"sink"}),
         Door("sdpa", _sdpa, words(f"{TAKES}, causal, dropout")),
     ),
     reports=("transformers", "torch"),

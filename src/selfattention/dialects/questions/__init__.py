@@ -1,6 +1,7 @@
 """The questions, in the order of a reader's surprise; every module holds those about one matter."""
 
 from selfattention.dialects.questions import (
+    caps,
     causal,
     empty_rows,
     halves,
@@ -13,5 +14,5 @@ from selfattention.dialects.questions import (
 )
 from selfattention.dialects.questions.question import Question
 
-MODULES = empty_rows, causal, mask_types, heads, not_a_number, scales, sizes, halves, returned
+MODULES = empty_rows, causal, mask_types, heads, not_a_number, scales, caps, sizes, halves, returned
 QUESTIONS: dict[str, Question] = {q.name: q for module in MODULES for q in module.QUESTIONS}
