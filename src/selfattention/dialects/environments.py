@@ -10,11 +10,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import selfattention
 from selfattention.dialects.asking import Library
 from selfattention.trained.download import folder
 
-SOURCES = str(Path(selfattention.__file__).parents[1])
+SOURCES = str(Path(__file__).parents[2])
 PIP = "-m", "pip", "install", "--quiet", "--only-binary", ":all:"
 NPM = "npm", "install", "--ignore-scripts", "--no-audit", "--no-fund"
 

@@ -110,12 +110,17 @@ def _fresh(layer, kind, sizes, asked):
 
 
 def _without_heads(scores):
+    """This layer does not scale: one multiplies the queries, unless the question is what happens without."""
+
     def call(asked: Asked) -> Call:
         import keras
 
         layer = keras.layers.Attention(dropout=asked.dropout, dtype=str(asked.Q.dtype))
-        X = [_array(joined(X)) for X in (asked.Q, asked.V, asked.K)]
-        mask = None if asked.mask is None else [None, _array(asked.mask[:, 0, 0])]
+        scale = 1 if asked.tersely else asked.Q.dtype.type(asked.Q.shape[-1] ** -0.5)
+        X = [_array(joined(X)) for X in (asked.Q * scale, asked.V, asked.K)]
+        mask = None
+        if asked.mask is not None:
+            mask = Written([None, _array(asked.mask[:, 0, 0])], "[None, mask]")
         options = {
             "mask": mask,
             "use_causal_mask": asked.causal or None,
@@ -127,11 +132,8 @@ def _without_heads(scores):
             O, A = answered if scores else (answered, None)
             return _numpy(A)[:, None] if asked.wants == "weights" else parted(_numpy(O), 1)
 
-        def function(*parts, **options):
-            return layer(list(parts), **options)
-
-        names = dict(zip(("query", "value", "key"), X, strict=True))
-        return Call(function, "layers.Attention()", names, options, read)
+        given = {f"[query{'' if asked.tersely else ' * d**-0.5'}, value, key]": X}
+        return Call(layer, "layers.Attention()", given, options, read)
 
     return call
 

@@ -29,7 +29,7 @@ QUESTIONS = [
         "scale-with-wide-values",
         "d_k = 16 and d_v = 64: which of them makes the scale, and is it allowed at all?",
         "Models with latent keys have d_k ≠ d_v, and not every call takes them.",
-        _wide(USUAL),
+        _wide(USUAL).but(tersely=True),
         {"1/√d_k": output(scale=16**-0.5), "1/√d_v": output(scale=64**-0.5), "1": output(scale=1.0)},
         theoretical=frozenset({"1/√d_v"}),
     ),
