@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from selfattention.dialects.asking import Asked, Call, Door, Library, heads_last, words
-from selfattention.dialects.libraries.node_process import packed, run
+from selfattention.dialects.asking import Asked, Door, Library, heads_last, words
+from selfattention.dialects.libraries.node_process import ScriptCall, packed, run
 
 SCRIPT = """
 // Node 20 has no helpers for iterators and sets, which the library uses.
@@ -44,7 +44,7 @@ try {
 """
 
 
-def _attention(asked: Asked) -> Call:
+def _attention(asked: Asked) -> ScriptCall:
     turned = (lambda X: X) if asked.as_it_lies else heads_last
     given = {name: turned(X) for name, X in zip("qkv", (asked.Q, asked.K, asked.V), strict=True)}
     options = {
@@ -59,7 +59,7 @@ def _attention(asked: Asked) -> Call:
         packs = {name: packed(x) if isinstance(x, np.ndarray) else x for name, x in options.items()}
         return run(SCRIPT, {"operands": [packed(X) for X in arrays], "options": packs})
 
-    return Call(
+    return ScriptCall(
         function, "nn.dotProductAttention", given, options, lambda O: O if asked.as_it_lies else turned(O)
     )
 

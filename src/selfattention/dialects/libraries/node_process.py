@@ -6,6 +6,23 @@ import sys
 
 import numpy as np
 
+from selfattention.dialects.asking import Call, shown
+
+
+class ScriptCall(Call):
+    """A call whose line is JavaScript: options stand in an object behind the operands."""
+
+    @property
+    def line(self) -> str:
+        """The call, as one writes it there."""
+        options = (f"{name}: {_literal(name, value)}" for name, value in self._said().items())
+        behind = f"{{{', '.join(options)}}}" if self._said() else ""
+        return f"{self.written}({', '.join(filter(None, [*self.operands, behind]))})"
+
+
+def _literal(name, value):
+    return str(value).lower() if isinstance(value, bool) else shown(name, value)
+
 
 class JavaScriptError(Exception):
     """What the library threw, by its own class and words."""
@@ -14,7 +31,7 @@ class JavaScriptError(Exception):
 def run(script: str, given: dict):
     """What `script` prints, told what is `given`; it runs where npm has installed the library.
 
-    Raises JavaScriptError with what it threw.
+    Raises a JavaScriptError with what it threw, by the name of its class there.
     """
     done = subprocess.run(
         ["node", "--input-type=module", "-e", READ + script],
@@ -27,7 +44,8 @@ def run(script: str, given: dict):
         raise JavaScriptError((done.stderr.strip().splitlines() or ["nothing was said"])[-1])
     said = json.loads(done.stdout.splitlines()[-1])
     if "thrown" in said:
-        raise JavaScriptError(said["thrown"])
+        kind, _, words = said["thrown"].partition(": ")
+        raise type(kind, (JavaScriptError,), {})(words)
     return np.array([float(x) for x in said["data"]], np.float64).reshape(said["dims"])
 
 
