@@ -62,6 +62,9 @@ cells: setup  ## train the nets of chapter 17 that find cells, and those that pa
 recorded: setup  ## what the language model does, written down for the widget of chapter 15
 	$(BIN)/python -m selfattention.trained.recorded
 
+dialects: setup  ## ask every library what the formula leaves open, each in its environment: an hour; goes on where it was
+	$(BIN)/python -m selfattention.dialects.record $(ARGS)
+
 witness: $(VENV)/witness  ## the language model beside transformers', on the same weights; writes the log
 	$(BIN)/pytest -n 0 tests/witness/transformers_agrees.py
 
@@ -95,4 +98,4 @@ clean:  ## remove what was built, and the environment
 	rm -rf _build build dist tests/browser/node_modules $(VENV) src/*.egg-info .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-.PHONY: help setup book model test notebooks figures mutants prices pictures cells recorded witness course classroom mutate kills bench serve clean
+.PHONY: help setup book model test notebooks figures mutants prices pictures cells recorded dialects witness course classroom mutate kills bench serve clean

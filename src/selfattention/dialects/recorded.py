@@ -1,0 +1,69 @@
+"""What the libraries said when they were asked, from data/dialects.json; nothing is asked here."""
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+
+from selfattention.dialects.readings import DEPENDS
+
+FILE = Path(str(files("selfattention") / "data/dialects.json"))
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One answer: who, what, the reading, and the numbers by which it was recognised.
+
+    Where the library refused, or died, there are no numbers, and `said` has its words. `variant` is "" for
+    the question itself. `call` is the line of code that was run.
+    """
+
+    library: str
+    door: str
+    question: str
+    variant: str
+    reading: str
+    numbers: np.ndarray | None
+    said: str
+    call: str
+    version: str
+    date: str
+
+
+@cache
+def answers() -> tuple[Answer, ...]:
+    """Every answer in the file, in its order: library, door, question, variant."""
+    return tuple(
+        _answer(name, library, door_name, door, question, variant, *given)
+        for name, library in _libraries().items()
+        for door_name, door in library.get("doors", {}).items()
+        for question, variants in door["answers"].items()
+        for variant, given in variants.items()
+    )
+
+
+def _answer(name, library, door_name, door, question, variant, reading, given, call):
+    said, numbers = (given, None) if isinstance(given, str) else ("", np.array(given, float))
+    version = next(iter(library["versions"].values()))
+    call = door["calls"][call]
+    return Answer(name, door_name, question, variant, reading, numbers, said, call, version, library["date"])
+
+
+@cache
+def missing() -> dict[str, str]:
+    """The libraries that could not be had, and why."""
+    return {name: said["missing"] for name, said in _libraries().items() if "missing" in said}
+
+
+def reading(library: str, door: str, question: str) -> str | None:
+    """What a door answers: a reading where all variants agree, else "depends"; None if it cannot be asked."""
+    asked = library, door, question
+    given = {a.reading for a in answers() if (a.library, a.door, a.question) == asked}
+    return None if not given else given.pop() if len(given) == 1 else DEPENDS
+
+
+def _libraries():
+    return json.loads(FILE.read_text("utf-8"))["libraries"]
