@@ -153,17 +153,24 @@ def answers_of(name: str) -> Said:
     try:
         python = python_of(name, asked) if todo else ""
         known.pop("missing", None)
-        for question, said in ask(name, asked, python, todo):
-            if question:
-                door, which = question.split("/", 1)
-                doors[door][which] = said | {"of": belonging(name, which)}
-            else:
-                known |= {"versions": said, "date": date.today().isoformat()}
+        heard = _noting_versions(ask(name, asked, python, todo), known)
+        for _, (question, said) in zip(with_bar(todo, f"asking {asked.title}"), heard, strict=True):
+            door, which = question.split("/", 1)
+            doors[door][which] = said | {"of": belonging(name, which)}
             kept.write_text(json.dumps(known, ensure_ascii=False), "utf-8")
     except NotInstalled as why:
         known |= {"missing": str(why), "date": date.today().isoformat()}
     kept.write_text(json.dumps(known, ensure_ascii=False), "utf-8")
     return known
+
+
+def _noting_versions(heard, known):
+    """The answers; what was said of versions goes into `known`, with today's date."""
+    for question, said in heard:
+        if question:
+            yield question, said
+        else:
+            known |= {"versions": said, "date": date.today().isoformat()}
 
 
 def entry(name: str, known: Said) -> Said:
@@ -215,7 +222,7 @@ def _compact(said):
 
 
 def main(*names: str) -> None:
-    for name in with_bar(names or NAMES, "asking the libraries"):
+    for name in names or NAMES:
         answers_of(name)
     FILE.write_text(together({name: entry(name, known) for name, known in _all_known().items()}), "utf-8")
 

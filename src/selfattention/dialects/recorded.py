@@ -60,9 +60,16 @@ def missing() -> dict[str, str]:
 
 def reading(library: str, door: str, question: str) -> str | None:
     """What a door answers: a reading where all variants agree, else "depends"; None if it cannot be asked."""
-    asked = library, door, question
-    given = {a.reading for a in answers() if (a.library, a.door, a.question) == asked}
-    return None if not given else given.pop() if len(given) == 1 else DEPENDS
+    given = _readings().get((library, door, question), set())
+    return DEPENDS if len(given) > 1 else next(iter(given), None)
+
+
+@cache
+def _readings():
+    given: dict[tuple[str, str, str], set[str]] = {}
+    for answer in answers():
+        given.setdefault((answer.library, answer.door, answer.question), set()).add(answer.reading)
+    return given
 
 
 def _libraries():

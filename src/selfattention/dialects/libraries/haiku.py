@@ -22,7 +22,7 @@ def _layer(asked: Asked) -> Call:
     turned = (lambda X: X) if asked.as_it_lies else joined
     names = zip(("query", "key", "value"), (asked.Q, asked.K, asked.V), strict=True)
     given = {name: array(turned(X)) for name, X in names}
-    parameters = transformed.init(jax.random.key(0), *given.values())
+    parameters = transformed.init(jax.random.key(0), *3 * [np.ones((1, 1, h * d), asked.Q.dtype)])
     if fresh:
         return _fresh(parameters, h * d, asked)
     eye = array(np.eye(h * d, dtype=asked.Q.dtype))

@@ -8,10 +8,7 @@ from selfattention.dialects.asking import Asked, Call, Door, Library, words
 def _attention(asked: Asked) -> Call:
     from tinygrad import Tensor
 
-    asks = asked.learning or asked.wants == "gradients"
-    q, k, v = (
-        Tensor(np.ascontiguousarray(X), requires_grad=asks or None) for X in (asked.Q, asked.K, asked.V)
-    )
+    q, k, v = (Tensor(np.ascontiguousarray(X)) for X in (asked.Q, asked.K, asked.V))
     mask = next((X for X in (asked.literal, asked.mask, asked.bias) if X is not None), None)
     options = {
         "attn_mask": None if mask is None else Tensor(np.ascontiguousarray(mask)),
@@ -39,7 +36,7 @@ LIBRARY = Library(
             "scaled_dot_product_attention",
             _attention,
             words(
-                "mask, padding, bias, literal, causal, grouped, d_v, learning, dropout, 4 axes, 3 axes,"
+                "mask, padding, bias, literal, causal, grouped, d_v, dropout, 4 axes, 3 axes,"
                 "mask of fewer axes, gradients"
             ),
         ),

@@ -47,7 +47,7 @@ def _flash_with_state(asked: Asked) -> Call:
     given = operands(asked)
     bias = asked.bias
     if asked.mask is not None:
-        bias = np.where(np.broadcast_to(asked.mask, (1, 1, asked.Q.shape[2], asked.K.shape[2])), 0, -np.inf)
+        bias = np.where(asked.mask, 0, -np.inf)
     options = {
         "is_causal": asked.causal or None,
         "attn_mask": None if bias is None else tensor(bias.astype(np.float32)),

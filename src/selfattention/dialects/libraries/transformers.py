@@ -1,5 +1,7 @@
 """transformers on PyTorch: the two functions behind `attn_implementation`, as Llama calls them."""
 
+import numpy as np
+
 from selfattention.dialects.asking import USUAL, Asked, Call, Door, Library, words
 from selfattention.dialects.libraries.torch_arrays import answer, array, operands, tensor
 
@@ -58,7 +60,8 @@ def _with_sink(asked: Asked) -> Call:
     from transformers.models.gpt_oss.modeling_gpt_oss import eager_attention_forward
 
     call = _call(eager_attention_forward, "gpt_oss.eager_attention_forward", asked)
-    call.operands["module"].sinks = tensor(asked.sink)
+    sink = np.full(asked.Q.shape[1], -np.inf) if asked.sink is None else asked.sink
+    call.operands["module"].sinks = tensor(sink.astype(asked.Q.dtype))
     return call
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from selfattention.dialects.asking import Asked
-from selfattention.dialects.questions.question import Question, case, table
+from selfattention.dialects.questions.question import Question, by_minus_infinity, case, table
 from selfattention.dialects.readings import attend, first_column, masked, output
 
 SCORES = case([[1, 9, 30], [25, 1, 4], [3, 40, 1]], [1, 2, 6], softcap=2.0)
@@ -30,7 +30,12 @@ def _bias_is_capped(asked):
 def _mask_is_capped(asked):
     """−∞ comes out of the cap as −C."""
     C = asked.softcap
-    return _with_scores(asked, np.where(asked.mask, C * np.tanh(_scores(asked) / C), -C))
+    return _with_scores(asked, np.where(masked(asked), C * np.tanh(_scores(asked) / C), -C))
+
+
+def _added(asked):
+    """True is 1, and hides nobody."""
+    return first_column(attend(asked, bias=asked.mask.astype(float))[0])
 
 
 def _scaled_sink(asked):
@@ -48,6 +53,7 @@ QUESTIONS = [
             "the bias is capped": _bias_is_capped,
             "no cap": output(softcap=None),
         },
+        theoretical=frozenset({"no cap"}),
     ),
     Question(
         "softcap-and-mask",
@@ -55,10 +61,14 @@ QUESTIONS = [
         "A cap behind the mask turns −∞ into −2, and padding has a weight again.",
         MASKED,
         {
-            "hidden keys stay hidden": output(masked),
+            "hidden keys stay hidden": output(masked, bias=None),
             "hidden keys have the score −C": _mask_is_capped,
-            "no cap": output(masked, softcap=None),
+            "no cap": output(masked, bias=None, softcap=None),
+            "the mask is added to the scores": _added,
         },
+        {"by −∞": by_minus_infinity},
+        alike={"by −∞": frozenset({"the mask is added to the scores"})},
+        theoretical=frozenset({"no cap"}),
     ),
     Question(
         "sink",
@@ -70,5 +80,6 @@ QUESTIONS = [
             "scaled": _scaled_sink,
             "ignored": output(sink=None),
         },
+        theoretical=frozenset({"scaled", "ignored"}),
     ),
 ]

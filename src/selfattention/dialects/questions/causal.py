@@ -47,6 +47,7 @@ QUESTIONS = [
             "top left, but the last query sees every key": output(_last_sees_all),
         },
         NARROW,
+        theoretical=frozenset({"every key"}),
     ),
     Question(
         "causal-more-queries",
@@ -61,6 +62,7 @@ QUESTIONS = [
             "every key": output(every_key),
         },
         NARROW,
+        theoretical=frozenset({"bottom right, zeros", "bottom right, NaN"}),
     ),
     Question(
         "causal-one-query",
@@ -80,6 +82,7 @@ QUESTIONS = [
             "it does not": output(top_left),
             "every key": output(every_key),
         },
+        theoretical=frozenset({"every key"}),
     ),
     Question(
         "mask-and-causal",

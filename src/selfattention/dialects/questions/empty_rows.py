@@ -132,6 +132,7 @@ QUESTIONS = [
         EMPTY.but(mask=None, bias=by_minus_infinity(EMPTY).bias),
         READINGS,
         VARIANTS,
+        theoretical=frozenset({"mean of all keys", "as if unmasked"}),
     ),
     Question(
         "empty-row-by-lowest-float",
@@ -140,6 +141,7 @@ QUESTIONS = [
         EMPTY.but(mask=None, bias=np.where(EMPTY.mask, 0, LOWEST_32).astype(np.float32)),
         READINGS,
         {name: variant for name, variant in VARIANTS.items() if name != "learning"},
+        theoretical=frozenset({"NaN"}),
     ),
     Question(
         "empty-row-by-padding-and-causal",
@@ -158,6 +160,7 @@ QUESTIONS = [
             "causal is ignored": output(masked),
         },
         {"float16": half, "d_v = 8": narrow_values, "one row for all queries": one_row},
+        theoretical=frozenset({"mean of the keys that are no padding", "padding wins in that row"}),
     ),
     Question(
         "sample-of-padding",
@@ -180,6 +183,7 @@ QUESTIONS = [
             "added to the scores": _as_weights(lambda asked: _added(asked, everything)),
         },
         pick=everything,
+        theoretical=frozenset({"as if unmasked"}),
     ),
     Question(
         "gradients-with-an-empty-row",
@@ -208,5 +212,6 @@ QUESTIONS = [
         },
         {"by −∞": by_minus_infinity},
         pick=everything,
+        theoretical=frozenset({"NaN", "the lowest float32"}),
     ),
 ]

@@ -110,5 +110,6 @@ QUESTIONS = [
             "in, heads, d": _shape(256, 8, 32, False),
         },
         pick=kept,
+        theoretical=frozenset({"in, 3 · out"}),
     ),
 ]

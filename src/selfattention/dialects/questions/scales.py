@@ -39,5 +39,6 @@ QUESTIONS = [
         "`if scale:` and `scale or default` read 0 as absent.",
         USUAL.but(scale=0.0),
         {"0": output(scale=0.0), "taken for none": output(scale=16**-0.5), "1": output(scale=1.0)},
+        theoretical=frozenset({"1"}),
     ),
 ]
