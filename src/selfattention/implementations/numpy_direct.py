@@ -31,11 +31,17 @@ def steps(Q, K, V, plan, scale, softcap):
 @contract.backward
 def attention_backward(dO, Q, K, V, O, L, rule, bias, scale, softcap, sink):
     """dV = Aᵀ dO,  dS = A ∘ (dO Vᵀ − δ),  dQ = scale · dS K,  dK = scale · dSᵀ Q,  δ = rowsum(dO ∘ O)."""
-    S = _scores(Q, K, scale, softcap)
-    A, _ = _weights(_masked(S, rule, bias), sink)  # not e^{S − L}: where L is large, it has lost ln Z
+    A, slopes = _weights_and_slopes(_scores(Q, K, scale, softcap), rule, bias, softcap, sink)
     delta = (dO * O).sum(-1, keepdims=True)
-    dS = before_cap(A * (per_group(dO, V.swapaxes(-1, -2)) - delta), S, softcap) * scale
+    dS = A * (per_group(dO, V.swapaxes(-1, -2)) - delta) * (slopes * scale)
     return per_group(dS, K), summed_over_group(dS, Q, K), summed_over_group(A, dO, V)
+
+
+def _weights_and_slopes(S, rule, bias, softcap, sink):
+    """A, not from e^{S − L}, since a large L has lost ln Z; and the cap's slopes 1 − tanh², 1 without one."""
+    slopes = before_cap(1, S, softcap)
+    S = _masked(S, rule, bias)  # and those without the mask are let go
+    return _weights(S, sink)[0], slopes
 
 
 def _weights(S, sink=None):

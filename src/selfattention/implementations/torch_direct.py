@@ -29,16 +29,22 @@ def _forward(Q, K, V, rule, bias, scale, softcap):
 
 def _gradients(dO, dL, Q, K, V, O, L, rule, bias, scale, softcap, sink):
     """The gradients of a loss that depends on O by dO and, where it does, on L by dL."""
-    S = _scores(Q, K, scale, softcap)
-    A = _weights(_masked(S, rule, bias), sink)
+    A, slopes = _weights_and_slopes(_scores(Q, K, scale, softcap), rule, bias, softcap, sink)
     delta = (dO * O).sum(-1, keepdim=True)
     if dL is not None:
         delta = delta - dL[..., None]  # ∂L/∂S is A as well
-    dS = before_cap(A * (per_group(dO, V.transpose(-1, -2)) - delta), S, softcap) * scale
+    dS = A * (per_group(dO, V.transpose(-1, -2)) - delta) * (slopes * scale)
     return per_group(dS, K), summed_over_group(dS, Q, K), summed_over_group(A, dO, V)
 
 
 _differentiable = differentiable(_forward, contract.sent_back(_gradients))
+
+
+def _weights_and_slopes(S, rule, bias, softcap, sink):
+    """A, and the cap's slopes 1 − tanh², 1 without one."""
+    slopes = before_cap(1, S, softcap)
+    S = _masked(S, rule, bias)  # and those without the mask are let go
+    return _weights(S, sink), slopes
 
 
 def _scores(Q, K, scale, softcap):
