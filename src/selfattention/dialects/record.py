@@ -121,6 +121,9 @@ def _heard(command, environment):
     finally:
         process.kill()
         process.wait()
+        for listener, pipe in zip(listeners, (process.stdout, process.stderr), strict=True):
+            listener.join()
+            pipe.close()
     if which is not None:
         yield which, {"call": call, "silent": why}
     elif why != "ended with 0":
