@@ -121,9 +121,9 @@ def _heard(command, environment):
     finally:
         process.kill()
         process.wait()
-        for listener, stream in zip(listeners, (process.stdout, process.stderr), strict=True):
+        for listener, pipe in zip(listeners, (process.stdout, process.stderr), strict=True):
             listener.join()
-            stream.close()
+            pipe.close()
     if which is not None:
         yield which, {"call": call, "silent": why}
     elif why != "ended with 0":
