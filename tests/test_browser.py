@@ -186,8 +186,8 @@ def test_a_book_in_a_folder_can_be_searched(seen):
 def test_search_finds_what_is_taught_where_it_is_taught(seen):
     taught = _taught()
     assert len(taught) > len(notebooks())
-    wrong = {query: seen["found"][query] for query, pages in taught.items() if seen["found"][query] not in pages}
-    assert wrong == {}
+    first = {query: seen["found"][query] for query in taught}
+    assert {query: page for query, page in first.items() if page not in taught[query]} == {}
 
 
 def test_the_search_field_leads_to_the_equation(seen):

@@ -220,7 +220,7 @@ LIBRARY = Library(
         Door(
             "flash attention for CPU",
             _flash_with_state,
-            words("mask, padding, bias, causal, scale, log-sum-exp") - {"n ≠ m"},  # it ends some such processes
+            words("mask, padding, bias, causal, scale, log-sum-exp") - {"n ≠ m"},
         ),
         Door("MultiheadAttention, training", _layer(True, False), words(_LAYER)),
         Door(
