@@ -8,9 +8,7 @@ One thread, the same weights in float32, the same story; `speakers` says who tak
 from the file.
 """
 
-import argparse
 import os
-import shlex
 import sys
 import tempfile
 import time
@@ -22,7 +20,8 @@ from pathlib import Path
 import machine
 import race
 import table
-from record import significant, statistics, written
+from ask import arguments, keep
+from record import significant, statistics
 from runner import Runner
 
 RESULT = Path(__file__).parents[1] / "src/selfattention/data/decoding.json"
@@ -211,25 +210,14 @@ def verdict(bar):
     return f"{where}: {bar['bar']}: {bar['reached']:.3g}, wanted {bar['wanted']}: {said}{allows}"
 
 
-def arguments():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="few rounds, and products with 1 and 8 rows")
-    parser.add_argument("--output", type=Path, help=f"the file to write; of a whole race {RESULT.name}")
-    return parser.parse_args()
-
-
 def main():
-    asked = arguments()
+    asked = arguments("decoding.py", __doc__, "few rounds, and products with 1 and 8 rows", RESULT)
     if find_spec("transformers") is None:
         sys.exit("transformers is not installed, and it is the yardstick: pip install -e '.[peers]'")
-    command = shlex.join(["python", "benchmarks/decoding.py", *["--quick"] * asked.quick])
     effort = {"seconds": 0, "rounds": 3} if asked.quick else {"seconds": 0, "rounds": 7}
-    result = run(quick() if asked.quick else JOBS, **effort, command=command)
+    result = run(quick() if asked.quick else JOBS, **effort, command=asked.command)
     print(text(result))
-    output = asked.output or (None if asked.quick else RESULT)
-    if output:
-        output.write_text(written(result), encoding="utf-8")
-        print(f"written: {output}")
+    keep(result, asked, RESULT)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ Every rank is a process of one thread on a core of its own, as long as there are
 share one. Chapter 16 draws its figures from the file, and calibrates its cost model by it.
 """
 
-import argparse
 import json
 import os
 import shlex
@@ -25,8 +24,9 @@ import machine
 import numpy as np
 import race
 import table
+from ask import arguments, keep
 from ranks import Case
-from record import significant, statistics, written
+from record import significant, statistics
 from runner import Runner
 
 from selfattention.formulas import (
@@ -372,23 +372,12 @@ def verdict(bar):
     return f"{where}: {bar['bar']}: {reached}: {said}; {bar['limit']}: {bar['limit_allows']}"
 
 
-def arguments():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="a quarter of the tokens, few rounds")
-    parser.add_argument("--output", type=Path, help=f"the file to write; of a whole race {RESULT.name}")
-    return parser.parse_args()
-
-
 def main():
-    asked = arguments()
-    command = shlex.join(["python", "benchmarks/devices.py", *["--quick"] * asked.quick])
+    asked = arguments("devices.py", __doc__, "a quarter of the tokens, few rounds", RESULT)
     jobs, rounds = (quick(), 3) if asked.quick else (JOBS, 9)
-    result = run(jobs, rounds=rounds, command=command)
+    result = run(jobs, rounds=rounds, command=asked.command)
     print(text(result))
-    output = asked.output or (None if asked.quick else RESULT)
-    if output:
-        output.write_text(written(result), encoding="utf-8")
-        print(f"written: {output}")
+    keep(result, asked, RESULT)
 
 
 if __name__ == "__main__":

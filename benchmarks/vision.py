@@ -7,13 +7,12 @@ One thread, float32, beside torch's fused kernel; `windows` says what is asked a
 prints the bars of the file.
 """
 
-import argparse
-import shlex
 from pathlib import Path
 
 import race
 import table
-from record import significant, written
+from ask import arguments, keep
+from record import significant
 from windows import TAKE_PART, Windows
 from workloads import Workload
 
@@ -71,23 +70,12 @@ def run(asked_for, *, seconds, rounds, command="", report=print):
     return result | {"about": __doc__.splitlines()[0], "bars": list(bars(result["rows"]))}
 
 
-def arguments():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="a smaller map, few rounds")
-    parser.add_argument("--output", type=Path, help=f"the file to write; of a whole race {RESULT.name}")
-    return parser.parse_args()
-
-
 def main():
-    asked = arguments()
-    command = shlex.join(["python", "benchmarks/vision.py", *["--quick"] * asked.quick])
+    asked = arguments("vision.py", __doc__, "a smaller map, few rounds", RESULT)
     effort = {"seconds": 0.5, "rounds": 3} if asked.quick else {"seconds": 8, "rounds": 7}
-    result = run(jobs(48 * 48) if asked.quick else jobs(), **effort, command=command)
+    result = run(jobs(48 * 48) if asked.quick else jobs(), **effort, command=asked.command)
     print(table.table(result), *map(verdict, result["bars"]), sep="\n")
-    output = asked.output or (None if asked.quick else RESULT)
-    if output:
-        output.write_text(written(result), encoding="utf-8")
-        print(f"written: {output}")
+    keep(result, asked, RESULT)
 
 
 if __name__ == "__main__":
