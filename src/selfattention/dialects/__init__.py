@@ -19,10 +19,12 @@ the first line of the error in the numbers' place, or "no answer", with how the 
 has numbers that no reading gives. A question that a door has no argument for is absent: `takes` says what it
 has. NaN and ∞ are the strings "NaN", "Infinity" and "-Infinity". `answers()` gives all of it as `Answer`s,
 one a line, and `reading(library, door, question)` one word: a reading, "depends" where variants disagree, or
-None.
+None. `moving(from_, to)` says what becomes different between two doors, named "library/door", and which line
+makes them agree.
 """
 
+from selfattention.dialects.moving import Change, doors, moving
 from selfattention.dialects.questions import QUESTIONS
 from selfattention.dialects.recorded import Answer, answers, missing, reading
 
-__all__ = ["QUESTIONS", "Answer", "answers", "missing", "reading"]
+__all__ = ["QUESTIONS", "Answer", "Change", "answers", "doors", "missing", "moving", "reading"]
