@@ -20,15 +20,14 @@ ADDED = "mask, bias = None, mask.astype(Q.dtype)"
 Lines = dict[str, tuple[str, ...]]
 
 
-def _where_seen(seen: str) -> Lines:
-    """Readings of a row that sees nobody, `seen` being True where a query sees a key."""
+EMPTY = {"zeros": "0", "NaN": "np.nan", "mean of all keys": "V.mean(-2, keepdims=True)"}
+
+
+def _where_seen(seen: str, *readings: str) -> Lines:
+    """These readings of a row that sees nobody, `seen` being True where a query sees a key."""
     seen = f"({seen})" if " " in seen else seen
     where = f"O = np.where({seen}.any(-1, keepdims=True), O, {{}})"
-    return {
-        "zeros": (where.format("0"),),
-        "NaN": (where.format("np.nan"),),
-        "mean of all keys": (where.format("V.mean(-2, keepdims=True)"),),
-    }
+    return {reading: (where.format(EMPTY[reading]),) for reading in readings or EMPTY}
 
 
 def _of_a_mask(after: Lines) -> Lines:
@@ -58,8 +57,8 @@ SEEN_BY_BOTH = "mask & np.tri(n, m, dtype=bool)"
 
 LINES: dict[str, Lines] = {
     "empty-row": _of_a_mask(_where_seen("mask")),
-    "empty-row-by-minus-infinity": _where_seen("bias > -np.inf"),
-    "empty-row-by-lowest-float": _where_seen(FINITE)
+    "empty-row-by-minus-infinity": _where_seen("bias > -np.inf", "zeros", "NaN"),
+    "empty-row-by-lowest-float": _where_seen(FINITE, "zeros", "mean of all keys")
     | {"as if unmasked": (f"bias = np.where(({FINITE}).any(-1, keepdims=True), bias, 0)",)},
     "empty-row-by-padding-and-causal": {
         reading: (f"seen = {SEEN_BY_BOTH}\n{lines[0]}", f"{BOTH}\n{_where_seen('mask')[reading][0]}")
@@ -97,7 +96,6 @@ LINES: dict[str, Lines] = {
     },
     "causal-more-queries": {
         "top left": (TOP_LEFT,),
-        "bottom right, zeros": (f"{BOTTOM_RIGHT}\n{_where_seen('mask')['zeros'][0]}",),
         "bottom right, the mean of all keys": (
             f"{BOTTOM_RIGHT}\n{_where_seen('mask')['mean of all keys'][0]}",
         ),
@@ -200,7 +198,6 @@ LINES: dict[str, Lines] = {
         "its own, two before and all behind": ("mask, window = np.tri(m, n, window, dtype=bool).T, None",),
     },
     "half-beyond-its-range": {"right": ("Q, scale = Q * Q.shape[-1] ** -0.5, 1.0",)},
-    "log-sum-exp-base": {"natural": ("L = L * np.log(2)",)},
     "dropout-unsaid": {
         "nothing is dropped": ("dropout = 0.0",),
         "weights are dropped": ("training = True",),

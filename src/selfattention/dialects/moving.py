@@ -1,8 +1,8 @@
 """Moving a model: what two libraries answer differently, and the line that makes them agree.
 
-    >>> from selfattention.dialects import moving
-    >>> for change in moving("keras_torch/MultiHeadAttention", "torch/scaled_dot_product_attention"):
-    ...     print(change.question, change.before.reading, change.after.reading, change.line)
+    from selfattention.dialects import moving
+    for change in moving("keras_torch/MultiHeadAttention", "torch/scaled_dot_product_attention"):
+        print(change.question, change.before.reading, change.after.reading, change.line)
 
 A line is looked up in `lines`, and run before it is given: what the second library says is a reading, a
 function that calls our contract; the line changes its arguments or what it gives, and the first library's
@@ -129,9 +129,11 @@ def _agrees(question, variant, says, wanted, line, booleans):
 def _instead_of_refusing(question, variant, line):
     """What our contract says, where a library refused one way to say it and the line takes another."""
     given = question.asked_once(variant)
-    asked, _ = changed(given, line)
     usual = variant == "" or given.literal is not None  # a refusal of half precision is one for all masks
-    if not usual or not question.name.startswith(SAID_OTHERWISE) or _same_way(given, asked):
+    if not usual or not question.name.startswith(SAID_OTHERWISE):
+        return REFUSED
+    asked, _ = changed(given, line)
+    if _same_way(given, asked):
         return REFUSED
     said = reading("ours", "numpy_direct", question.name)
     return ADDED if said == REFUSED else said  # what replaces a mask of numbers is read by its dtype
