@@ -19,6 +19,7 @@ from selfattention.dialects import (
     reading,
     record,
     recorded,
+    titles,
 )
 from selfattention.dialects.answering import question_and_variant, questions_for
 from selfattention.dialects.asking import Asked, Call, Door, words
@@ -181,6 +182,16 @@ def test_depends_is_what_variants_disagree_on():
 
 
 MIXED = "torch", "scaled_dot_product_attention", "mask-and-causal"
+
+
+def test_the_version_is_that_of_the_library_and_not_of_what_it_was_asked_with():
+    versions = {(a.library, a.version) for a in answers()}
+    assert len(versions) == len({a.library for a in answers()})
+    for name, version in versions:
+        adapter = library(name)
+        pins = [*adapter.npm, *(package.replace("==", "@") for package in adapter.packages)]
+        assert not pins or version.split("+")[0] == pins[0].rpartition("@")[2], name
+    assert titles().keys() == set(NAMES)
 
 
 def test_the_file_is_small_enough_for_a_page():

@@ -25,6 +25,17 @@ makes them agree.
 
 from selfattention.dialects.moving import Change, doors, moving
 from selfattention.dialects.questions import QUESTIONS
-from selfattention.dialects.recorded import Answer, answers, missing, reading
+from selfattention.dialects.recorded import Answer, answers, missing, places, reading, titles
 
-__all__ = ["QUESTIONS", "Answer", "Change", "answers", "doors", "missing", "moving", "reading"]
+__all__ = [
+    "QUESTIONS",
+    "Answer",
+    "Change",
+    "answers",
+    "doors",
+    "missing",
+    "moving",
+    "places",
+    "reading",
+    "titles",
+]
