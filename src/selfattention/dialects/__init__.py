@@ -24,10 +24,11 @@ makes them agree.
 """
 
 from selfattention.dialects.moving import Change, doors, moving
-from selfattention.dialects.questions import QUESTIONS
+from selfattention.dialects.questions import GROUPS, QUESTIONS
 from selfattention.dialects.recorded import Answer, answers, missing, places, reading, titles
 
 __all__ = [
+    "GROUPS",
     "QUESTIONS",
     "Answer",
     "Change",

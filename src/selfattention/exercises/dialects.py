@@ -152,7 +152,7 @@ def polarity(attend):
 
 @polarity.mistake
 def everything_true(attend):
-    """Who shows what is True and who adds it look alike here: ask with one True, and look for more than half."""
+    """Who shows what is True and who adds it look alike here: ask with one True beside one False."""
     X = np.zeros((2, 1))
     answer = attend(X[:1], X, np.array([[1.0], [0]]), np.array([[True, True]]))
     return "hides" if answer.item() == 0 else "shows"
