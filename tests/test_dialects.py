@@ -2,12 +2,14 @@
 
 import ast
 import itertools
+import json
 import os
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from links import ROOT
 
 from selfattention.dialects import (
     QUESTIONS,
@@ -23,10 +25,12 @@ from selfattention.dialects import (
 )
 from selfattention.dialects.answering import question_and_variant, questions_for
 from selfattention.dialects.asking import Asked, Call, Door, words
+from selfattention.dialects.definition import DEFINITION, now
 from selfattention.dialects.libraries import NAMES, library
 from selfattention.dialects.lines import LINES
 from selfattention.dialects.moving import agreement, told, with_line
 from selfattention.dialects.readings import NONE, REFUSED, SILENT, close
+from selfattention.implementations import IMPLEMENTATIONS
 
 INPUTS = [(question, variant) for question in QUESTIONS.values() for variant in question.inputs]
 ADAPTERS = Path(recorded.__file__).parent / "libraries"
@@ -336,3 +340,25 @@ def test_an_unknown_door_is_named_with_those_that_there_are():
         moving("jax/dot_product_attention", "jax/attention")
     with pytest.raises(ValueError, match=r"^from_ is 'theano'; wanted one of diffusers, equinox, "):
         moving("theano", "jax/dot_product_attention")
+
+
+# The definition.
+
+
+@pytest.mark.parametrize("sentence", DEFINITION, ids=lambda sentence: sentence.says[:40])
+def test_every_sentence_of_the_definition_holds_for_every_implementation(sentence):
+    for name, implementation in IMPLEMENTATIONS.items():
+        if implementation.device == "cpu" and not name.startswith("triton"):
+            assert {question: now(question, name) for question in sentence.settles} == sentence.settles
+
+
+def test_the_definition_settles_every_question_that_we_can_be_asked_once():
+    settled = [question for sentence in DEFINITION for question in sentence.settles]
+    assert sorted(settled) == sorted({a.question for a in answers() if a.library == "ours"})
+
+
+def test_the_chapter_has_the_definition_word_for_word():
+    cells = json.loads((ROOT / "notebooks/18_dialects.ipynb").read_text(encoding="utf-8"))["cells"]
+    prose = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
+    for number, sentence in enumerate(DEFINITION, 1):
+        assert f"{number}. {sentence.says} *{', '.join(sentence.settles)}*" in prose

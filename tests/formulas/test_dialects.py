@@ -1,6 +1,7 @@
 """Chapter 18: what comes out where the formula is silent, derived, and against what libraries answered."""
 
 import math
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -283,3 +284,15 @@ def test_nobody_any_limit_in_attention(rng):
     np.testing.assert_allclose(
         attention(wide_Q, wide_K, V), weighted_sum(softmax(S * (3 / 4) ** 0.5), V), rtol=1e-9
     )
+
+
+def test_dialects_differ():
+    """Claim: two doors of different libraries answer something differently, or one function is behind both."""
+    doors = dict.fromkeys((a.library, a.door) for a in answers() if a.library != "ours")
+    table = {door: {name: reading(*door, name) for name in QUESTIONS} for door in doors}
+    alike = set()
+    for one, other in combinations(doors, 2):
+        both = [name for name in QUESTIONS if table[one][name] and table[other][name]]
+        if one[0] != other[0] and len(both) >= 10 and all(table[one][n] == table[other][n] for n in both):
+            alike.add((one[0], other[0]))
+    assert alike == {("flax", "keras_jax"), ("keras_jax", "keras_torch"), ("torch", "x_transformers")}

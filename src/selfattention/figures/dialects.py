@@ -18,36 +18,25 @@ LOOK = {  # colour, mark in the cell, words
 }
 
 
-def answers(ax, names, numbers, words):
-    """One answer a row: where it is a number, a dot at it; `words` stand beside what is none."""
-    finite = np.isfinite(numbers)
-    rows = np.arange(len(names))
-    ax.plot(np.asarray(numbers)[finite], rows[finite], "o", color=ROLES["O"], markersize=8)
-    for row, number, word in zip(rows, numbers, words, strict=True):
-        at = number if np.isfinite(number) else 0
-        ax.annotate(word, (at, row), xytext=(10, 0), textcoords="offset points", va="center", fontsize=8)
-    ax.set_yticks(rows, names)
-    ax.set_ylim(len(names) - 0.5, -0.5)
-    ax.set_xlim(-0.6, 8.4)
-    ax.set_xlabel("first number of the padded sequence's output")
-    ax.grid(axis="x", alpha=0.3)
-
-
 def absorption(ax, F, thresholds, score, fills):
-    """Below its line a format swallows a score: beside F nothing of it is left. Fills as labelled dots."""
+    """Below its line a format swallows a score: beside F nothing of it is left. Fills as labelled squares."""
     styles = zip(thresholds.items(), ("Q", "V", "O", "K"), ("-", "--", "-.", ":"), strict=True)
     for (name, limit), role, dashes in styles:
         ax.plot(F, limit, color=ROLES[role], linestyle=dashes, label=name)
     ax.axhline(score, color="#555555", linewidth=1)
-    ax.annotate("a score of ln 5", (F[-1], score), xytext=(0, -11), textcoords="offset points", ha="right")
+    ax.annotate(
+        "a score of ln 5", (F[len(F) // 2], score), xytext=(0, -11), textcoords="offset points", fontsize=8
+    )
     for name, (fill, limit) in fills.items():
         ax.plot(fill, limit, "s", color="#333333", markersize=5)
-        ax.annotate(name, (fill, limit), xytext=(5, -10), textcoords="offset points", fontsize=8)
+        above = limit > score
+        at, side = ((-5, 5), "right") if above else ((6, -10), "left")
+        ax.annotate(name, (fill, limit), xytext=at, textcoords="offset points", ha=side, fontsize=8)
     ax.set_xscale("log")
     ax.set_yscale("log")
     ax.set_xlabel("F, what is subtracted")
     ax.set_ylabel("scores below this are absorbed")
-    ax.legend()
+    ax.legend(loc="lower right")
 
 
 def table(ax, codes, rows, columns, groups):
