@@ -287,7 +287,7 @@ def test_nobody_any_limit_in_attention(rng):
 
 
 def test_dialects_differ():
-    """Claim: two doors of different libraries answer something differently, or one function is behind both."""
+    """Claim: doors of two libraries answer something differently, or one function is behind both."""
     doors = dict.fromkeys((a.library, a.door) for a in answers() if a.library != "ours")
     table = {door: {name: reading(*door, name) for name in QUESTIONS} for door in doors}
     alike = set()
