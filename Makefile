@@ -65,6 +65,9 @@ recorded: setup  ## what the language model does, written down for the widget of
 dialects: setup  ## ask every library what the formula leaves open, each in its environment: an hour; goes on where it was
 	$(BIN)/python -m selfattention.dialects.record $(ARGS)
 
+zoo: setup  ## compute attention of every architecture of transformers again, on tiny random models: some minutes
+	$(BIN)/python -m selfattention.dialects.zoo.record $(ARGS)
+
 witness: $(VENV)/witness  ## the language model beside transformers', on the same weights; writes the log
 	$(BIN)/pytest -n 0 tests/witness/transformers_agrees.py
 
@@ -98,4 +101,4 @@ clean:  ## remove what was built, and the environment
 	rm -rf _build build dist tests/browser/node_modules $(VENV) src/*.egg-info .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-.PHONY: help setup book model test notebooks figures mutants prices pictures cells recorded dialects witness course classroom mutate kills bench serve clean
+.PHONY: help setup book model test notebooks figures mutants prices pictures cells recorded dialects zoo witness course classroom mutate kills bench serve clean

@@ -74,6 +74,10 @@ ALLOWED = {
         "selfattention.trained.download",  # the cache folder
         "selfattention.trained.progress",
     },
+    **{  # beside the library that they run, late
+        f"dialects/zoo/{name}.py": {"numpy", "torch", "transformers", "selfattention.dialects"}
+        for name in ("models", "own", "traced")
+    },
     "families.py": {"numpy", "jaxtyping", "selfattention.formulas", "selfattention.printed"},
     "clusters.py": {"selfattention.formulas", "selfattention.signatures"},
     "figures": {"numpy", "matplotlib", "selfattention.figures"},

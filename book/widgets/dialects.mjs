@@ -66,16 +66,16 @@ export default function (stage, data) {
     const reading = code(d, q);
     const short = reading === DEPENDS ? "depends" : (named(q, reading) ?? "has no such argument");
     say(`${name} ${version}, ${doors[d][1]}: ${short}.`);
-    const lines = (said ?? []).map(([v, r, numbers, c]) => [
-      questions[q].variants[v] || "as asked",
-      named(q, r),
-      numbers,
-      data.calls[d][c],
-    ]);
+    const alike = new Map(); // variants of one reading and one call in one line
+    for (const [v, r, numbers, c] of said ?? []) {
+      const key = `${r} ${c}`;
+      if (!alike.has(key)) alike.set(key, [[], named(q, r), numbers, data.calls[d][c]]);
+      alike.get(key)[0].push(questions[q].variants[v] || "as asked");
+    }
     answer.replaceChildren(
       html("p", {}, html("strong", {}, asks), ` ${why}`),
-      ...lines.map(([variant, reading, numbers, call]) =>
-        html("p", {}, `${variant}: ${reading}, ${numbers} `, html("code", {}, call)),
+      ...[...alike.values()].map(([variants, reading, numbers, call]) =>
+        html("p", {}, `${variants.join(", ")}: ${reading}, ${numbers} `, html("code", {}, call)),
       ),
       html("p", {}, said ? `Asked on ${date}.` : ""),
     );

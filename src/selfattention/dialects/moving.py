@@ -225,6 +225,7 @@ def _settled(question, given, asked):
     return (
         given.causal != asked.causal
         or given.scale != asked.scale
+        or (given.mask is None) != (asked.mask is None)
         or (given.mask is not None and asked.mask is not None and given.mask.ndim != asked.mask.ndim)
     )
 

@@ -12,10 +12,7 @@ together from them.
 import ast
 import hashlib
 import json
-import queue
-import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from dataclasses import fields
 from datetime import date
@@ -30,6 +27,7 @@ from selfattention.dialects.answering import question_and_variant, questions_for
 from selfattention.dialects.asking import Asked, Door, Library
 from selfattention.dialects.environments import NotInstalled, place, python_of, surroundings
 from selfattention.dialects.libraries import NAMES, library
+from selfattention.dialects.processes import Ended, lines_of
 from selfattention.dialects.readings import REFUSED, SILENT
 from selfattention.dialects.recorded import FILE
 from selfattention.trained.progress import with_bar
@@ -91,20 +89,9 @@ def ask(name: str, asked: Library, python: str, questions: list[str]) -> Iterato
 
 def _heard(command, environment):
     """What one process says, until it has said everything, or no more."""
-    process = subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    lines, errors = queue.Queue(), []
-    listeners = [
-        threading.Thread(target=_listen, args=(process.stdout, lines.put), daemon=True),
-        threading.Thread(target=_listen, args=(process.stderr, errors.append), daemon=True),
-    ]
-    for listener in listeners:
-        listener.start()
-    which, call, limit = None, "", START
+    which, call, why = None, "", "ended with 0"
     try:
-        while (line := lines.get(timeout=limit)) is not None:
-            said, limit = json.loads(line), LIMIT
+        for said in lines_of(command, environment, START, LIMIT):
             if "versions" in said:
                 yield "", said["versions"]
             elif "asked" in said:
@@ -114,26 +101,12 @@ def _heard(command, environment):
             else:
                 yield which, said["answer"]
                 which = None
-        code = process.wait()
-        why = f"ended with {code}" if code >= 0 else f"ended by signal {-code}"
-    except queue.Empty:
-        why = f"nothing for {limit:.0f} s"
-    finally:
-        process.kill()
-        process.wait()
-        for listener, pipe in zip(listeners, (process.stdout, process.stderr), strict=True):
-            listener.join()
-            pipe.close()
+    except Ended as end:
+        if which is None:
+            raise NotInstalled(end.words.splitlines()[-1]) from None
+        why = end.why
     if which is not None:
         yield which, {"call": call, "silent": why}
-    elif why != "ended with 0":
-        raise NotInstalled("".join(filter(None, errors)).strip().splitlines()[-1])
-
-
-def _listen(stream, put):
-    for line in stream:
-        put(line)
-    put(None)
 
 
 def kept_in(name: str) -> Path:
