@@ -66,10 +66,10 @@ def keys_seen(i: int, m: int, offset: int) -> int:
 
 @scalars(kept=whole(1), hidden=whole(0))
 def added_ones_share(kept: int, hidden: int) -> float:
-    """Eq. added-ones-share:  e k / (e k + h).
+    """Eq. added-ones-share:  e a / (e a + b).
 
-    What k keys with a 1 in the mask get of a query's attention, beside h keys with a 0, where the mask is
-    added to scores that are equal. A mask that hides would give 1.
+    What a = `kept` keys with a 1 in the mask get of a query's attention, beside b = `hidden` keys with a 0,
+    where the mask is added to scores that are equal. A mask that hides would give 1.
     Returns a share. Raises ValueError where an argument is no count.
     """
     return math.e * kept / (math.e * kept + hidden)
