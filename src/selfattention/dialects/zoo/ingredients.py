@@ -172,7 +172,7 @@ def _one(numbers):
 
 
 def alibi_slopes(h: int) -> np.ndarray:
-    """2^(−8k/h) for k = 1 … h; where h is no power of two, those of the one below and every other of the next.
+    """2^(−8k/h) for k = 1 … h; else those of the next power below, and every second of the next.
 
     Press, Smith and Lewis (2022), and the code that came with it.
     """

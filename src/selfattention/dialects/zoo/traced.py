@@ -107,8 +107,8 @@ def steps_of(run: Callable[[], Any]) -> list[Step]:
 class Call:
     """One attention call: Q (b, h, n, d_k), K (b, h, m, d_k), V (b, h, m, d_v), O (b, h, n, d_v) as arrays.
 
-    The softmax was taken of C tanh(scale · QKᵀ / C) + `added`, without a cap of scale · QKᵀ + `added`, and of the
-    sink beside it. `gated` is O after a gate that is made from its row's log-sum-exp. `factor` (b, h, n)
+    The softmax was taken of C tanh(scale · QKᵀ / C) + `added`, without a cap of scale · QKᵀ + `added`, and of
+    the sink beside it. `gated` is O after a gate that is made from its row's log-sum-exp. `factor` (b, h, n)
     multiplies the scores. `in_Q` are the numbers that Q and K had been multiplied with before; `inside` and
     `after` say what else was done to them and to O. `terms`: something is added that is a product itself.
     """
