@@ -1,12 +1,12 @@
 """Which attention do you mean? What the formula leaves open, as questions, and what libraries answer.
 
-    from selfattention.dialects import QUESTIONS, answers, missing, reading
+    from selfattention.dialects import QUESTIONS, answers, missing, moving, reading
 
 A question (`QUESTIONS[name]`, see `questions`) has a small input, `asked`, and `readings`, the answers that
 it can have: each a function of the input that calls this package's own contract. `question.expected(reading,
 variant)` gives the reading's numbers. An adapter (`libraries`) says a question in one library's words; each
 of its doors is a function with its flags, or a layer in one of its modes. `make dialects` asks and writes
-data/dialects.json:
+data/dialects.json::
 
     {"command": …, "libraries": {
       name: {"title", "packages": […], "date", "versions": {…}, "doors": {
