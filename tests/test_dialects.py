@@ -12,12 +12,14 @@ import pytest
 from links import ROOT
 
 from selfattention.dialects import (
+    GROUPS,
     QUESTIONS,
     answering,
     answers,
     doors,
     missing,
     moving,
+    places,
     reading,
     record,
     recorded,
@@ -196,6 +198,23 @@ def test_the_version_is_that_of_the_library_and_not_of_what_it_was_asked_with():
         pins = [*adapter.npm, *(package.replace("==", "@") for package in adapter.packages)]
         assert not pins or version.split("+")[0] == pins[0].rpartition("@")[2], name
     assert titles().keys() == set(NAMES)
+
+
+def test_places_number_what_is_taken_and_begin_with_ours():
+    for name in QUESTIONS:
+        numbers = places(name)
+        assert sorted(numbers.values()) == list(range(len(numbers)))
+        assert numbers.keys() == {a.reading for a in answers() if a.question == name} - {
+            NONE,
+            REFUSED,
+            SILENT,
+        }
+        ours = {a.reading for a in answers() if (a.library, a.question, a.variant) == ("ours", name, "")}
+        assert ours <= {REFUSED} or {numbers[reading] for reading in ours} == {0}
+
+
+def test_the_groups_hold_every_question_once_and_in_order():
+    assert [name for names in GROUPS.values() for name in names] == list(QUESTIONS)
 
 
 def test_the_file_is_small_enough_for_a_page():
