@@ -41,12 +41,16 @@ from selfattention.signatures import unchecked
 SIZES = [(name, argument) for name, smallest in SMALLEST.items() for argument in smallest]
 EVERY_INTEGER = [np.int8, np.uint8, np.int16, np.int32, np.uint32, np.int64, np.uint64]
 MEASURES = {
+    "absorbed_below": ["F"],
     "arithmetic_intensity": ["flops", "words"],
+    "buried_scores": ["F"],
+    "cap_after_mask": ["C"],
     "central_difference": ["step"],
     "exposed_seconds": ["flops", "sent_bytes", "flops_per_second", "bytes_per_second", "latency"],
     "frequencies": ["base"],
     "gaussian_scores": ["tau"],
     "hiding_tokens": ["seen", "flops_per_second", "bytes_per_second", "latency"],
+    "largest_entry": ["largest", "scale"],
     "layer_norm": ["epsilon"],
     "leave_one_out": ["tau"],
     "nadaraya_watson": ["tau"],
