@@ -130,6 +130,15 @@ def test_zeroed_rows_by_hand():
     np.testing.assert_array_equal(O, [[1, 2], [0, 0]])
 
 
+def test_zeroed_rows_for_a_mask_of_every_sample(rng):
+    """(b, 1, n, m), one mask for all heads: the rows are those of the last axis but one."""
+    O, visible = rng.normal(size=(2, 3, 5, 2)), np.ones((2, 1, 5, 7), bool)
+    visible[1, 0, 3] = False
+    expected = O.copy()
+    expected[1, :, 3] = 0
+    np.testing.assert_array_equal(zeroed_rows(O, visible), expected)
+
+
 @given(arrays(np.bool_, (5, 7)), arrays(np.float64, (5, 2), elements=st.floats(-9, 9)))
 def test_zeroed_rows_forget(visible, anything):
     """Claim: after it, what a library puts into empty rows no longer shows; all give masked attention."""

@@ -76,7 +76,6 @@ def added_ones_share(kept: int, hidden: int) -> float:
 
 
 @checked
-@scalars(C=positive)
 def cap_after_mask(S: Scores, visible: Visible, C: float) -> Scores:
     """Eq. cap-after-mask:  S'_ij = C tanh(S_ij / C) where query i may see key j,  −C elsewhere.
 
