@@ -2,18 +2,37 @@
 
 import ast
 import itertools
+import json
 import os
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from links import ROOT
 
-from selfattention.dialects import QUESTIONS, answering, answers, missing, reading, record, recorded
+from selfattention.dialects import (
+    GROUPS,
+    QUESTIONS,
+    answering,
+    answers,
+    doors,
+    missing,
+    moving,
+    places,
+    reading,
+    record,
+    recorded,
+    titles,
+)
 from selfattention.dialects.answering import question_and_variant, questions_for
 from selfattention.dialects.asking import Asked, Call, Door, words
+from selfattention.dialects.definition import DEFINITION, now
 from selfattention.dialects.libraries import NAMES, library
+from selfattention.dialects.lines import LINES
+from selfattention.dialects.moving import agreement, told, with_line
 from selfattention.dialects.readings import NONE, REFUSED, SILENT, close
+from selfattention.implementations import IMPLEMENTATIONS
 
 INPUTS = [(question, variant) for question in QUESTIONS.values() for variant in question.inputs]
 ADAPTERS = Path(recorded.__file__).parent / "libraries"
@@ -171,5 +190,194 @@ def test_depends_is_what_variants_disagree_on():
 MIXED = "torch", "scaled_dot_product_attention", "mask-and-causal"
 
 
+def test_the_version_is_that_of_the_library_and_not_of_what_it_was_asked_with():
+    versions = {(a.library, a.version) for a in answers()}
+    assert len(versions) == len({a.library for a in answers()})
+    for name, version in versions:
+        adapter = library(name)
+        pins = [*adapter.npm, *(package.replace("==", "@") for package in adapter.packages)]
+        assert not pins or version.split("+")[0] == pins[0].rpartition("@")[2], name
+    assert titles().keys() == set(NAMES)
+
+
+def test_places_number_what_is_taken_and_begin_with_ours():
+    for name in QUESTIONS:
+        numbers = places(name)
+        assert sorted(numbers.values()) == list(range(len(numbers)))
+        assert numbers.keys() == {a.reading for a in answers() if a.question == name} - {
+            NONE,
+            REFUSED,
+            SILENT,
+        }
+        ours = {a.reading for a in answers() if (a.library, a.question, a.variant) == ("ours", name, "")}
+        assert ours <= {REFUSED} or {numbers[reading] for reading in ours} == {0}
+
+
+def test_the_groups_hold_every_question_once_and_in_order():
+    assert [name for names in GROUPS.values() for name in names] == list(QUESTIONS)
+
+
 def test_the_file_is_small_enough_for_a_page():
     assert os.path.getsize(recorded.FILE) < 300_000
+
+
+# Moving a model.
+
+TAKEN = {
+    name: {a.reading for a in answers() if a.question == name} & question.readings.keys()
+    for name, question in QUESTIONS.items()
+}
+MOVES = [
+    (name, says, wanted)
+    for name, taken in TAKEN.items()
+    for says in sorted(taken)
+    for wanted in sorted(taken - {says})
+]
+NO_LINE = {  # what is gone, or what nobody wants back, or takes more than the call
+    ("weights-per-head", "per head"),
+    ("softcap-and-mask", "hidden keys have the score −C"),
+    ("softcap-and-mask", "the mask is added to the scores"),
+    ("causal-fewer-queries", "top left, but the last query sees every key"),
+    ("half-beyond-its-range", "NaN"),
+    ("storage-of-weights", "3 · out, in"),
+    ("nan-in-a-hidden-key", "NaN in every row"),
+    ("nan-in-a-hidden-value", "NaN in every row"),
+    ("empty-row-by-padding-and-causal", "as if unmasked"),
+    ("bias-and-causal", "causal only"),
+    *(("weights-and-dropout", wanted) for wanted in TAKEN["weights-and-dropout"]),
+    *(("start-values", wanted) for wanted in TAKEN["start-values"]),
+    *((name, wanted) for name in ("nan-in-a-later-key", "nan-in-a-later-value") for wanted in TAKEN[name]),
+}
+
+
+def adds_booleans(reading):
+    return "added" in reading
+
+
+@pytest.mark.parametrize(("name", "says", "wanted"), MOVES, ids="/".join)
+def test_a_line_brings_one_reading_to_the_numbers_of_the_other(name, says, wanted):
+    line, question = agreement(name, "", says, wanted), QUESTIONS[name]
+    if line is None:
+        assert (
+            (name, wanted) in NO_LINE or adds_booleans(says) or adds_booleans(wanted) or "gradients" in name
+        )
+        return
+    numbers = with_line(question, "", line, lambda asked: told(question, "", says, asked))
+    assert close(numbers, question.expected(wanted), question.asked.Q.dtype.name)
+    assert not close(question.expected(says), question.expected(wanted), question.asked.Q.dtype.name)
+
+
+def test_every_line_is_of_use_to_somebody():
+    used = {
+        agreement(name, variant, says, wanted, booleans)
+        for name, question in QUESTIONS.items()
+        for variant in question.inputs
+        for says in TAKEN[name] | {REFUSED}
+        for wanted in TAKEN[name]
+        for booleans in ("what is 1 may be seen", "what is 1 is hidden")
+        if says != wanted
+    }
+    written = {line for readings in LINES.values() for lines in readings.values() for line in lines}
+    assert written <= used
+
+
+def test_lines_name_readings():
+    for name, readings in LINES.items():
+        assert readings.keys() <= QUESTIONS[name].readings.keys()
+
+
+@pytest.mark.parametrize("name", HERE)
+@pytest.mark.filterwarnings("ignore")
+def test_a_line_holds_in_the_library_itself(name, monkeypatch):
+    """Each door of PyTorch's and of ours, each of its answers, each other reading that somebody takes."""
+    for variable, value in library(name).settings.items():
+        monkeypatch.setenv(variable, value)
+    held = 0
+    known = {door.name: door for door in library(name).doors if not door.name.startswith("triton")}
+    for answer in answers():
+        question = QUESTIONS[answer.question]
+        if answer.library != name or answer.door not in known or answer.reading == SILENT:
+            continue
+        if question.asked.wants in ("storage", "start") or answer.variant == "66 queries":
+            continue
+        door, booleans = known[answer.door], reading(name, answer.door, "mask-of-booleans")
+        for wanted in TAKEN[answer.question] - {answer.reading}:
+            line = agreement(answer.question, answer.variant, answer.reading, wanted, booleans)
+            if line is not None and (numbers := asked_with(question, answer.variant, line, door)) is not None:
+                dtype = question.variant(answer.variant).Q.dtype.name
+                expected = question.expected(wanted, answer.variant)
+                assert close(numbers, expected, dtype), (answer, wanted, line)
+                held += 1
+    assert held > 100
+
+
+def asked_with(question, variant, line, door):
+    """What the door says to a call with that line; None where it has no argument for what the line says."""
+
+    def tell(asked):
+        if door.lacks(asked):
+            raise LookupError
+        return question.pick(door.call(asked).run())
+
+    try:
+        return with_line(question, variant, line, tell)
+    except LookupError:
+        return None
+
+
+def test_moving_says_what_changes_and_how_to_undo_it():
+    changes = {
+        c.question: c for c in moving("torch/MultiheadAttention, evaluation", "jax/dot_product_attention")
+    }
+    polarity, empty = changes["mask-of-booleans"], changes["empty-row"]
+    assert (polarity.before.reading, polarity.after.reading) == (
+        "what is 1 is hidden",
+        "what is 1 may be seen",
+    )
+    assert polarity.line == "mask = ~mask"
+    assert polarity.before.numbers.tolist() == [0, 0]
+    assert polarity.after.numbers.tolist() == [1, 1]
+    assert (empty.before.reading, empty.after.reading) == ("zeros", "mean of all keys")
+    assert empty.line == "O = np.where(mask.any(-1, keepdims=True), O, 0)"
+    assert "sink" not in changes
+
+
+@pytest.mark.parametrize("door", doors())
+def test_who_stays_changes_nothing(door):
+    assert moving(door, door) == ()
+
+
+def test_there_and_back_are_the_same_questions():
+    one, other = "keras_jax/MultiHeadAttention", "transformers/sdpa"
+    there, back = moving(one, other), moving(other, one)
+    assert [c.question for c in there] == [c.question for c in back]
+    assert [c.before for c in there] == [c.after for c in back]
+
+
+def test_an_unknown_door_is_named_with_those_that_there_are():
+    with pytest.raises(ValueError, match=r"^to is 'jax/attention'; wanted one of jax/dot_product_attention$"):
+        moving("jax/dot_product_attention", "jax/attention")
+    with pytest.raises(ValueError, match=r"^from_ is 'theano'; wanted one of diffusers, equinox, "):
+        moving("theano", "jax/dot_product_attention")
+
+
+# The definition.
+
+
+@pytest.mark.parametrize("sentence", DEFINITION, ids=lambda sentence: sentence.says[:40])
+def test_every_sentence_of_the_definition_holds_for_every_implementation(sentence):
+    for name, implementation in IMPLEMENTATIONS.items():
+        if implementation.device == "cpu" and not name.startswith("triton"):
+            assert {question: now(question, name) for question in sentence.settles} == sentence.settles
+
+
+def test_the_definition_settles_every_question_that_we_can_be_asked_once():
+    settled = [question for sentence in DEFINITION for question in sentence.settles]
+    assert sorted(settled) == sorted({a.question for a in answers() if a.library == "ours"})
+
+
+def test_the_chapter_has_the_definition_word_for_word():
+    cells = json.loads((ROOT / "notebooks/18_dialects.ipynb").read_text(encoding="utf-8"))["cells"]
+    prose = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
+    for number, sentence in enumerate(DEFINITION, 1):
+        assert f"{number}. {sentence.says} *{', '.join(sentence.settles)}*" in prose

@@ -6,12 +6,14 @@ One function per widget. What it returns is written to the site as JSON for the 
 
 import contextlib
 import io
+import itertools
 import json
 
 import numpy as np
 from links import ROOT
 
 from selfattention import clusters, formulas, masks
+from selfattention import dialects as dialects_
 from selfattention.trained import digit_runs, reactions, rxnmapper, smollm2
 
 LAYER, HEAD = 10, 5  # chapter 09's head, counted from 0
@@ -145,6 +147,74 @@ def devices():
     }
 
 
+SPECIAL = {"depends": -2, "refused": -3, "none of these": -4, "no answer": -5}  # -1: has no such argument
+
+
+def dialects():
+    """All questions, all answers as they were recorded, and the lines that make two doors agree."""
+    doors, names = dialects_.doors(), list(dialects_.QUESTIONS)
+    rows = {(f"{a.library}/{a.door}", a.question): [] for a in dialects_.answers()}
+    calls, of = {door: [] for door in doors}, {}
+    for a in dialects_.answers():
+        door = f"{a.library}/{a.door}"
+        of[a.library] = {"title": dialects_.titles()[a.library], "version": a.version, "date": a.date}
+        if a.call not in calls[door]:
+            calls[door].append(a.call)
+        said = a.said if a.numbers is None else ", ".join(_short(x) for x in a.numbers)
+        variant = list(dialects_.QUESTIONS[a.question].inputs).index(a.variant)
+        reading = _coded(a.question, a.reading)
+        rows[door, a.question].append([variant, reading, said, calls[door].index(a.call)])
+    lines, moves = _moves(doors)
+    return {
+        "libraries": list(of.values()),
+        "doors": [[list(of).index(door.partition("/")[0]), door.partition("/")[2]] for door in doors],
+        "groups": {matter: len(names) for matter, names in dialects_.GROUPS.items()},
+        "questions": [_question(name) for name in names],
+        "answers": [{names.index(n): said for (d, n), said in rows.items() if d == door} for door in doors],
+        "calls": list(calls.values()),
+        "lines": lines,
+        "moves": moves,
+    }
+
+
+def _question(name):
+    question = dialects_.QUESTIONS[name]
+    said = {"name": name, "asks": question.asks, "why": question.why}
+    return said | {"readings": list(dialects_.places(name)), "variants": list(question.inputs)}
+
+
+def _coded(question, reading):
+    """A reading's place, or the code of what is none."""
+    return SPECIAL[reading] if reading in SPECIAL else dialects_.places(question)[reading]
+
+
+def _short(number):
+    return "NaN" if np.isnan(number) else f"{number:.5g}".replace("inf", "∞").replace("-", "−")
+
+
+def _moves(doors):
+    """The lines, and which of them undoes which change: question, variant, readings before and after, and
+    what the second door makes of booleans, by their numbers."""
+    names, lines, moves = list(dialects_.QUESTIONS), [], {}
+    for one, other in itertools.permutations(doors, 2):
+        for change in dialects_.moving(one, other):
+            if change.line is None:
+                continue
+            if change.line not in lines:
+                lines.append(change.line)
+            library, _, door = other.partition("/")
+            booleans = dialects_.reading(library, door, "mask-of-booleans")
+            key = [
+                names.index(change.question),
+                list(dialects_.QUESTIONS[change.question].inputs).index(change.variant),
+                _coded(change.question, change.before.reading),
+                _coded(change.question, change.after.reading),
+                -1 if booleans is None else _coded("mask-of-booleans", booleans),
+            ]
+            moves[".".join(map(str, key))] = lines.index(change.line)
+    return lines, moves
+
+
 NUMBERS = {
     "projections": projections,
     "scaling": scaling,
@@ -157,6 +227,7 @@ NUMBERS = {
     "decoding": decoding,
     "devices": devices,
     "digits": digits,
+    "dialects": dialects,
 }
 
 

@@ -123,6 +123,14 @@ WIDGETS = (
         "A handwritten 0, and four maps of its sixteen patches: the class token's attention in two layers, "
         "and how much probability its answer loses without each patch, its key hidden or its pixels blank.",
     ),
+    Widget(
+        "dialects",
+        "claim-dialects-differ",
+        "Point at a cell: what was asked, what came, and by which call? Then choose the library that you "
+        "have and the one that you want. On what do they differ, and which line makes them agree?",
+        "A table of coloured cells, questions down and libraries across. Where a row sees nobody, and where "
+        "a mask is made of numbers, there are most colours.",
+    ),
 )
 BY_NAME = {widget.name: widget for widget in WIDGETS}
 BY_LABEL = {widget.under: widget for widget in WIDGETS}

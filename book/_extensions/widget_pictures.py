@@ -9,6 +9,7 @@ import numpy as np
 from selfattention import clusters, figures, formulas
 from selfattention.figures import context as context_drawings
 from selfattention.figures import decoding as decoding_drawings
+from selfattention.figures import dialects as dialects_drawings
 from selfattention.figures import formula as formula_drawings
 from selfattention.figures import heads as heads_drawings
 from selfattention.figures import projections as projections_drawings
@@ -141,3 +142,23 @@ def digits(pictures):
     figure, axes = plt.subplots(1, len(titles), figsize=(7.2, 1.8))
     vision_drawings.patch_maps(axes, np.array(first["pixels"]), maps, titles)
     return figure
+
+
+def dialects(libraries, doors, groups, questions, answers, calls, lines, moves):
+    """Every library by its first door, as the page's own figure has it."""
+    first = {library: k for k, (library, _) in reversed(list(enumerate(doors)))}
+    columns = [first[library] for library in sorted(first)]
+    codes = [[_code(answers[k].get(q)) for k in columns] for q in range(len(questions))]
+    figure, ax = plt.subplots(figsize=(6.4, 9.4))
+    titles = [library["title"] for library in libraries]
+    dialects_drawings.table(ax, np.array(codes), [q["name"] for q in questions], titles, groups)
+    return figure
+
+
+def _code(said):
+    """What `figures.dialects` draws for a door's answers to one question: variants that disagree depend."""
+    if said is None:
+        return dialects_drawings.NO_ARGUMENT
+    readings = {reading for _, reading, *_ in said}
+    code = readings.pop() if len(readings) == 1 else dialects_drawings.DEPENDS
+    return max(code, dialects_drawings.OTHER)  # no answer is drawn as none of the readings

@@ -121,6 +121,10 @@ EXAMPLES = [
     Example("relative_bias", {"T": (9, 3)}),
     Example("window_attention", GRID, {"T": (1, 2)}, {"shift": 0}),
     Example("rollout", {"A": (3, 2, 5, 5)}),
+    Example("buried_scores", {"S": (5, 7)}, others=VISIBLE | {"F": 1.5}),
+    Example("zeroed_rows", {"O": (5, 11)}, others=VISIBLE),
+    Example("cap_after_mask", {"S": (5, 7)}, others=VISIBLE | {"C": 1.5}),
+    Example("merged_shares", {"L": (5, 7)}),
 ]
 
 # Functions of whole numbers, of positions, or of a function: one call each.
@@ -133,6 +137,8 @@ MACHINE = {"flops_per_second": 100.0, "bytes_per_second": 10.0, "latency": 0.5}
 RANK = {"p": 3, "flops": 600.0, "sent_bytes": 40.0} | MACHINE
 VIT = {"channels": 3, "depth": 2, "d_model": 6, "d_ff": 5, "classes": 7}
 CALLS = {
+    "absorbed_below": {"F": 1e9, "digits": 24},
+    "added_ones_share": {"kept": 2, "hidden": 3},
     "alibi": {"i": np.array([2]), "j": np.arange(3), "h": 2},
     "alibi_slopes": {"h": 2},
     "all_reduce_bytes": {"words": 7, "p": 3, "word_bytes": 4},
@@ -155,8 +161,11 @@ CALLS = {
     "exposed_seconds": RANK,
     "frequencies": {"d": 4, "base": 100.0},
     "greedy_suite": TABLE,
+    "group_of_head": {"i": 0, "h": 6, "g": 1},
     "head_parallel_words": {"n": 7, "d_model": 13, "h_own": 3, "g_own": 1, "d_k": 5, "d_v": 11},
     "hiding_tokens": {"h": 6, "g": 2, "d_k": 5, "d_v": 11, "seen": 0.5, "word_bytes": 4} | MACHINE,
+    "keys_seen": {"i": 2, "m": 7, "offset": 3},
+    "largest_entry": {"largest": 65504.0, "d": 16, "scale": 0.25},
     "latent_cache_bytes": {"tokens": 3, "layers": 5, "d_latent": 7, "d_rope": 2, "word_bytes": 4},
     "most_ranks": {"n": 7, "h": 6, "g": 1},
     "multi_head_parameters": {"d_model": 6, "h": 1, "d_k": 2, "d_v": 3, "bias": True},
@@ -190,6 +199,8 @@ SHARE_SMALLEST = {"n": 0, "p": 1, "rank": 0}
 HEADS_SMALLEST = {"n": 0, "n_own": 0, "h": 1, "h_own": 0, "g": 1, "g_own": 0, "d_k": 1, "d_v": 0}
 TOKENS_AND_WIDTHS = {"n": 0, "m": 0, "d_k": 1, "d_v": 0}
 SMALLEST = {
+    "absorbed_below": {"digits": 1},
+    "added_ones_share": {"kept": 1, "hidden": 0},
     "alibi": {"h": 1},
     "alibi_slopes": {"h": 1},
     "all_reduce_bytes": {"words": 0, "p": 1, "word_bytes": 1},
@@ -213,10 +224,13 @@ SMALLEST = {
     "encoder_layer": {"h": 1},
     "exposed_seconds": {"p": 1},
     "frequencies": {"d": 2},
+    "group_of_head": {"i": 0, "h": 1, "g": 1},
     "group_sum": {"g": 1},
     "head_for_weights": {"d_k": 1},
     "head_parallel_words": {"n": 0, "d_model": 1, "h_own": 0, "g_own": 0, "d_k": 1, "d_v": 0},
     "hiding_tokens": {"h": 1, "g": 1, "d_k": 1, "d_v": 0, "word_bytes": 1},
+    "keys_seen": {"i": 0, "m": 0, "offset": -(2**53)},
+    "largest_entry": {"d": 1},
     "latent_cache_bytes": {"tokens": 0, "layers": 0, "d_latent": 1, "d_rope": 0, "word_bytes": 1},
     "most_ranks": {"n": 0, "h": 1, "g": 1},
     "multi_head_attention": {"h": 1},

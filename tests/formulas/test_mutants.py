@@ -1,4 +1,4 @@
-"""Chapter 18: the score of a suite, the greedy suite, and what the chapter says of mistakes and sources."""
+"""Chapter 19: the score of a suite, the greedy suite, and what the chapter says of mistakes and sources."""
 
 from itertools import combinations
 

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from selfattention.dialects.readings import DEPENDS
+from selfattention.dialects import libraries
+from selfattention.dialects.readings import DEPENDS, NONE, REFUSED, SILENT
 
+NO_READING = {REFUSED, SILENT, NONE}
 FILE = Path(str(files("selfattention") / "data/dialects.json"))
 
 
@@ -47,9 +49,21 @@ def answers() -> tuple[Answer, ...]:
 
 def _answer(name, library, door_name, door, question, variant, reading, given, call):
     said, numbers = (given, None) if isinstance(given, str) else ("", np.array(given, float))
-    version = next(iter(library["versions"].values()))
-    call = door["calls"][call]
+    version, call = _version(name, library), door["calls"][call]
     return Answer(name, door_name, question, variant, reading, numbers, said, call, version, library["date"])
+
+
+def _version(name, said):
+    """That of the library itself: of what npm installed, as it is pinned, else as it was reported."""
+    for pinned in libraries.library(name).npm:
+        return pinned.rpartition("@")[2]
+    return next(iter(said["versions"].values()))
+
+
+@cache
+def titles() -> dict[str, str]:
+    """What each library is called in sentences."""
+    return {name: said["title"] for name, said in _libraries().items()}
 
 
 @cache
@@ -74,3 +88,19 @@ def _readings():
 
 def _libraries():
     return json.loads(FILE.read_text("utf-8"))["libraries"]
+
+
+@cache
+def places(question: str) -> dict[str, int]:
+    """The readings that somebody takes, numbered: our contract's is 0, then the commonest first.
+
+    Where our contract has no such argument, or refuses, 0 is the commonest of all.
+    """
+    counts: dict[str, int] = {}
+    ours = ""
+    for answer in answers():
+        if answer.question == question and answer.reading not in NO_READING:
+            counts[answer.reading] = counts.get(answer.reading, 0) + 1
+            ours = answer.reading if (answer.library, answer.variant) == ("ours", "") else ours
+    order = sorted(counts, key=lambda reading: (reading != ours, -counts[reading], reading))
+    return {reading: place for place, reading in enumerate(order)}

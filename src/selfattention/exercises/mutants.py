@@ -1,4 +1,4 @@
-"""Exercises of chapter 18."""
+"""Exercises of chapter 19."""
 
 from itertools import combinations
 

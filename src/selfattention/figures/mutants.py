@@ -1,4 +1,4 @@
-"""Drawings of chapter 18, mutants."""
+"""Drawings of chapter 19, mutants."""
 
 import numpy as np
 from matplotlib.colors import ListedColormap

@@ -35,6 +35,17 @@ from selfattention.formulas.devices import (
     transfer_seconds,
     zigzag_work,
 )
+from selfattention.formulas.dialects import (
+    absorbed_below,
+    added_ones_share,
+    buried_scores,
+    cap_after_mask,
+    group_of_head,
+    keys_seen,
+    largest_entry,
+    merged_shares,
+    zeroed_rows,
+)
 from selfattention.formulas.formula import attention, self_attention
 from selfattention.formulas.gradients import (
     attention_backward,
@@ -128,6 +139,8 @@ from selfattention.formulas.vision import (
 )
 
 __all__ = [
+    "absorbed_below",
+    "added_ones_share",
     "additive_scores",
     "alibi",
     "alibi_slopes",
@@ -143,7 +156,9 @@ __all__ = [
     "attention_flops",
     "attention_gate",
     "bilinear_scores",
+    "buried_scores",
     "cache_bytes",
+    "cap_after_mask",
     "causal_work",
     "cbam",
     "cbam_channels",
@@ -171,10 +186,13 @@ __all__ = [
     "gaussian_scores",
     "gelu",
     "greedy_suite",
+    "group_of_head",
     "group_sum",
     "head_for_weights",
     "head_parallel_words",
     "hiding_tokens",
+    "keys_seen",
+    "largest_entry",
     "latent_cache_bytes",
     "layer_norm",
     "leave_one_out",
@@ -182,6 +200,7 @@ __all__ = [
     "masked_attention",
     "masked_scores",
     "merge_states",
+    "merged_shares",
     "most_ranks",
     "multi_head_attention",
     "multi_head_parameters",
@@ -247,5 +266,6 @@ __all__ = [
     "window_partition",
     "with_class_token",
     "with_sink",
+    "zeroed_rows",
     "zigzag_work",
 ]

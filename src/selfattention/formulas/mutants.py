@@ -1,4 +1,4 @@
-"""How good is a set of tests, and how small can it be? Chapter: notebooks/18_mutants."""
+"""How good is a set of tests, and how small can it be? Chapter: notebooks/19_mutants."""
 
 import numpy as np
 from jaxtyping import Bool, Float, Int

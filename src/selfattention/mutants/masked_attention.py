@@ -41,7 +41,7 @@ def finite_fill(Q, K, V, visible):
 
 
 def minus_sign_lost(Q, K, V, visible):
-    """+10⁶ instead of −10⁶: hidden keys take all the weight. Chapter 10, chapter 18."""
+    """+10⁶ instead of −10⁶: hidden keys take all the weight. Chapter 10, chapter 19."""
     return softmax(np.where(visible, scaled_scores(Q, K), 1e6).astype(Q.dtype)) @ V
 
 

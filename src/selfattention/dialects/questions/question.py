@@ -34,12 +34,16 @@ class Question:
         """What is asked in a variant; "" is the question itself."""
         return self.variants[name](self.asked) if name else self.asked
 
-    def expected(self, reading: str, variant: str = "") -> Numbers:
-        """The numbers of that reading; where the same queries come again and again, of their first copy."""
+    def asked_once(self, variant: str = "") -> Asked:
+        """What is asked in a variant; where the same queries come again and again, their first copy."""
         asked, n = self.variant(variant), self.asked.Q.shape[-2]
         if asked.Q.shape[-2] > n:
             asked = asked.but(**{name: _first(getattr(asked, name), n) for name in ("Q", "mask", "bias")})
-        return self.readings[reading](asked)
+        return asked
+
+    def expected(self, reading: str, variant: str = "") -> Numbers:
+        """The numbers of that reading, those of the first copy of the queries."""
+        return self.readings[reading](self.asked_once(variant))
 
     def recognised(self, numbers: Numbers, variant: str = "") -> str:
         """The name of the reading that gives these numbers; `NONE` where none does."""

@@ -25,7 +25,7 @@ class Said:
     kind. `scale` is that of the product, None for 1/√d_k, and `in_Q` what Q and K had been multiplied with
     before. `factor`: the scale is one number for
     each head. `inside` is what Q and K went through after their layer ("norm, RoPE": in this order), `after`
-    what O goes through before the next one. `error` is the largest, relative to the largest |O|.
+    what O goes through before the next one. `error` is the largest, relative to the largest number of O.
     """
 
     h: int
@@ -84,7 +84,7 @@ class Said:
 
     @property
     def ingredients(self) -> list[str]:
-        """What is added to the formula: names out of `INGREDIENTS`."""
+        """The names, out of `INGREDIENTS`, of what is added to the formula."""
         return [name for names in INGREDIENTS.values() for name, there in names.items() if there(self)]
 
 
