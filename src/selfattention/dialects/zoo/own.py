@@ -4,7 +4,10 @@ Where a released model switches something on that its configuration class leaves
 relative attention, BEiT's relative bias), it is on here too.
 """
 
+from collections.abc import Callable
 from typing import Any
+
+import numpy as np
 
 MROPE = {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [2, 1, 1]}
 DISENTANGLED = {"relative_attention": True, "pos_att_type": ["c2p", "p2c"], "max_relative_positions": 16}
@@ -145,93 +148,130 @@ NOT_THIS_FORMULA = {
 """What some architectures have where the formula has its softmax."""
 
 
-def inputs(name: str, config: Any, numbers: Any) -> dict[str, Any]:
-    """More arguments of `forward`, or others, for models that want them."""
-    import torch
+class Random:
+    """Random tensors of given shapes, of one generator."""
 
-    def floats(*shape):
-        return torch.tensor(numbers.normal(size=shape))
+    def __init__(self, numbers: np.random.Generator):
+        self.numbers = numbers
 
-    def boxes(*shape):
-        corners = numbers.integers(0, 500, (*shape, 2))
-        return torch.tensor(_beside(corners, corners + 100))
+    def floats(self, *shape: int) -> Any:
+        """Normal numbers."""
+        import torch
 
-    if name in ("autoformer", "informer", "time_series_transformer"):
-        past = config.context_length + max(config.lags_sequence)
-        return {
-            "input_ids": None,
-            "past_values": floats(2, past),
-            "past_time_features": floats(2, past, 1),
-            "past_observed_mask": torch.ones(2, past),
-            "future_values": floats(2, 5),
-            "future_time_features": floats(2, 5, 1),
-        }
-    if name in ("patchtsmixer", "patchtst"):
-        return {"input_ids": None, "past_values": floats(2, 16, 2)}
-    if name == "timesfm":
-        zeros = torch.zeros(2, 16)
-        return {"input_ids": None, "past_values": floats(2, 16), "past_values_padding": zeros,
-                "freq": torch.zeros(2, 1, dtype=torch.long)}  # fmt: skip
-    if name in ("timesformer", "videomae", "vivit"):
-        return {"pixel_values": floats(2, config.num_frames, 3, 16, 16)}
-    if name == "vjepa2":
-        return {"pixel_values_videos": floats(2, 4, 3, 16, 16)}
-    if name == "bros":
-        return {"bbox": floats(2, 11, 8)}
-    if name == "udop":
-        return {"bbox": boxes(2, 11) / 1000}
-    if name == "perceiver":
-        return {"input_ids": None, "inputs": floats(2, 9, 24)}
-    if name == "wav2vec2-bert":
-        return {"input_features": floats(2, 11, 16)}
-    if name in ("layoutlmv3", "lilt", "layoutlm"):
-        return {"bbox": boxes(2, 11)}
-    if name == "lxmert":
-        return {"visual_feats": floats(2, 5, config.visual_feat_dim), "visual_pos": floats(2, 5, 4)}
-    if name == "vilt":
-        return {"pixel_values": floats(2, 3, 16, 16)}
-    if name == "blip_2_qformer":
-        return {
-            "input_ids": None,
-            "query_embeds": floats(2, 5, 48),
-            "encoder_hidden_states": floats(2, 7, 48),
-        }
-    if name == "decision_transformer":
-        times = torch.arange(4).expand(2, 4)
-        return {"input_ids": None, "states": floats(2, 4, config.state_dim),
-                "actions": floats(2, 4, config.act_dim),
-                "rewards": floats(2, 4, 1), "returns_to_go": floats(2, 4, 1), "timesteps": times}  # fmt: skip
-    if name == "speecht5":
-        return {"input_values": floats(2, 11, 48), "decoder_input_values": floats(2, 7, 48)}
-    if name == "whisper":
-        return {"input_features": floats(2, config.num_mel_bins, 32)}
-    if name in ("qwen2_audio_encoder", "voxtral_encoder", "audioflamingo3_encoder", "glmasr_encoder"):
-        return {"input_features": floats(2, config.num_mel_bins, 128)}
-    if name == "audio-spectrogram-transformer":
-        return {"input_values": floats(2, 32, 16)}
-    if name == "mgp-str":
-        return {"pixel_values": floats(2, 3, 16, 32)}
-    if name == "lasr_encoder":
-        return {"input_features": floats(2, 64, config.num_mel_bins)}
-    if name in ("idefics3_vision", "smolvlm_vision"):
-        return {"pixel_values": floats(2, 3, 16, 16)}
-    if name == "siglip2_vision_model":
-        seen, shapes = torch.ones(2, 16, dtype=torch.long), torch.tensor([[4, 4], [4, 4]])
-        return {
-            "pixel_values": floats(2, 16, 48),
-            "pixel_attention_mask": seen,
-            "spatial_shapes": shapes,
-        }
-    if name == "sam3_lite_text_text_model":
-        return {"position_ids": torch.arange(11)[None]}
-    if name == "glpn" or name.startswith(("segformer", "pvt", "levit", "mobilevit", "hiera", "cvt")):
-        return {"pixel_values": floats(2, 3, 64, 64)}
-    if "swin" in name and name != "swin2sr":
-        return {"pixel_values": floats(2, 3, 32, 32)}
-    return {}
+        return torch.tensor(self.numbers.normal(size=shape))
+
+    def boxes(self, *shape: int) -> Any:
+        """Where words stand on a page: left, top, right, bottom."""
+        import torch
+
+        corners = self.numbers.integers(0, 500, (*shape, 2))
+        return torch.tensor(np.concatenate([corners, corners + 100], -1))
 
 
-def _beside(first, second):
-    import numpy as np
+def _picture(size, wide=None):
+    return lambda some, config: {"pixel_values": some.floats(2, 3, size, wide or size)}
 
-    return np.concatenate([first, second], -1)
+
+def _video(some, config):
+    return {"pixel_values": some.floats(2, config.num_frames, 3, 16, 16)}
+
+
+def _page(some, config):
+    return {"bbox": some.boxes(2, 11)}
+
+
+def _spectrum(frames):
+    return lambda some, config: {"input_features": some.floats(2, config.num_mel_bins, frames)}
+
+
+def _series(some, config):
+    past = config.context_length + max(config.lags_sequence)
+    return {
+        "input_ids": None,
+        "past_values": some.floats(2, past),
+        "past_time_features": some.floats(2, past, 1),
+        "past_observed_mask": some.floats(2, past) * 0 + 1,
+        "future_values": some.floats(2, 5),
+        "future_time_features": some.floats(2, 5, 1),
+    }
+
+
+def _patched_series(some, config):
+    return {"input_ids": None, "past_values": some.floats(2, 16, 2)}
+
+
+def _timesfm(some, config):
+    past = some.floats(2, 16)
+    return {
+        "input_ids": None,
+        "past_values": past,
+        "past_values_padding": past * 0,
+        "freq": (past[:, :1] * 0).long(),
+    }
+
+
+def _decisions(some, config):
+    one = some.floats(2, 4, 1)
+    return {
+        "input_ids": None,
+        "states": some.floats(2, 4, config.state_dim),
+        "actions": some.floats(2, 4, config.act_dim),
+        "rewards": one,
+        "returns_to_go": some.floats(2, 4, 1),
+        "timesteps": (one[..., 0] * 0).long().cumsum(1),
+    }
+
+
+def _siglip2(some, config):
+    patches = some.floats(2, 16, 48)
+    return {
+        "pixel_values": patches,
+        "pixel_attention_mask": (patches[..., 0] * 0 + 1).long(),
+        "spatial_shapes": (patches[:, 0, :2] * 0 + 4).long(),
+    }
+
+
+INPUTS: dict[str, Callable[[Random, Any], dict[str, Any]]] = {
+    **dict.fromkeys(("autoformer", "informer", "time_series_transformer"), _series),
+    **dict.fromkeys(("patchtsmixer", "patchtst"), _patched_series),
+    **dict.fromkeys(("timesformer", "videomae", "vivit"), _video),
+    **dict.fromkeys(("layoutlmv3", "lilt", "layoutlm"), _page),
+    **dict.fromkeys(("qwen2_audio_encoder", "voxtral_encoder", "glmasr_encoder"), _spectrum(128)),
+    **dict.fromkeys(("idefics3_vision", "smolvlm_vision", "vilt"), _picture(16)),
+    **dict.fromkeys(("swin", "swinv2", "donut-swin", "maskformer-swin"), _picture(32)),
+    **dict.fromkeys(
+        ("cvt", "glpn", "hiera", "levit", "mobilevit", "mobilevitv2", "pvt", "pvt_v2"), _picture(64)
+    ),
+    "segformer": _picture(64),
+    "mgp-str": _picture(16, 32),
+    "whisper": _spectrum(32),
+    "timesfm": _timesfm,
+    "decision_transformer": _decisions,
+    "siglip2_vision_model": _siglip2,
+    "audio-spectrogram-transformer": lambda some, config: {"input_values": some.floats(2, 32, 16)},
+    "blip_2_qformer": lambda some, config: {
+        "input_ids": None,
+        "query_embeds": some.floats(2, 5, 48),
+        "encoder_hidden_states": some.floats(2, 7, 48),
+    },
+    "bros": lambda some, config: {"bbox": some.floats(2, 11, 8)},
+    "lasr_encoder": lambda some, config: {"input_features": some.floats(2, 64, config.num_mel_bins)},
+    "lxmert": lambda some, config: {
+        "visual_feats": some.floats(2, 5, config.visual_feat_dim),
+        "visual_pos": some.floats(2, 5, 4),
+    },
+    "perceiver": lambda some, config: {"input_ids": None, "inputs": some.floats(2, 9, 24)},
+    "speecht5": lambda some, config: {
+        "input_values": some.floats(2, 11, 48),
+        "decoder_input_values": some.floats(2, 7, 48),
+    },
+    "udop": lambda some, config: {"bbox": some.boxes(2, 11) / 1000},
+    "vjepa2": lambda some, config: {"pixel_values_videos": some.floats(2, 4, 3, 16, 16)},
+    "wav2vec2-bert": lambda some, config: {"input_features": some.floats(2, 11, 16)},
+}
+"""Arguments of `forward` that are not one of three kinds, by architecture."""
+
+
+def inputs(name: str, config: Any, numbers: np.random.Generator) -> dict[str, Any]:
+    """More arguments of `forward`, or others; none for most."""
+    return INPUTS[name](Random(numbers), config) if name in INPUTS else {}

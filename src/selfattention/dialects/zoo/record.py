@@ -1,7 +1,7 @@
 """Compute the attention calls of every architecture of transformers again, and write down how they are said.
 
     make zoo                                               all of them, some minutes; goes on where it was
-    python -m selfattention.dialects.zoo.record bert t5    these afresh
+    python -m selfattention.dialects.zoo.record bert t5    these afresh, and whoever has no row yet
 
 The environment is that of the transformers adapter. A model that dies, or is silent for LIMIT seconds, is
 written down as that, and the next process goes on behind it. Rows are kept beside the environments, with the
@@ -102,7 +102,7 @@ def main(*names: str) -> None:
     if known.get("of") != of:
         known = {"of": of, "versions": {}, "rows": {}}
     everybody = architectures()
-    todo = list(names) or [name for name in everybody if name not in known["rows"]]
+    todo = [name for name in everybody if name in names or name not in known["rows"]]
     kept.parent.mkdir(parents=True, exist_ok=True)
     heard = (said for said in ask(todo) if said[0] or known["versions"].update(said[1]))
     for _, (name, row) in zip(with_bar(todo, "asking transformers"), heard, strict=True):

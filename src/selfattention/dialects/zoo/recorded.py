@@ -23,9 +23,9 @@ class Said:
 
     `mask` is a rule as one writes it, "table" where none fits, "" for none. `bias` is "" for none, or its
     kind. `scale` is that of the product, None for 1/√d_k, and `in_Q` what Q and K had been multiplied with
-    before. `factor`: the scale is one number for
-    each head. `inside` is what Q and K went through after their layer ("norm, RoPE": in this order), `after`
-    what O goes through before the next one. `error` is the largest, relative to the largest number of O.
+    before; with `factor` it is one number for each head. `inside` is what Q and K went through after their
+    layer ("norm, RoPE": in this order), `after` what O goes through before the next one. `error` is the
+    largest, relative to the largest number of O. `empty` rows may see nobody, and were not compared.
     """
 
     h: int

@@ -55,7 +55,11 @@ class Step:
     came_from: list = field(default_factory=list)
     went_to: list = field(default_factory=list)
     out: Any = None
-    kept: tuple = ()  # factors of a product, as they were
+    kept: tuple = ()  # what a product or a softmax took, as it was
+    gave: Any = None  # and what came of it
+
+
+NAN = "an output that is NaN"
 
 
 class NotRead(Exception):
@@ -91,7 +95,7 @@ def steps_of(run: Callable[[], Any]) -> list[Step]:
                 known[id(tensor)] = step
             step.out = tensors[0] if tensors else None
             if name in PRODUCTS | SOFTMAX:
-                step.out_kept = step.out.detach().clone()
+                step.gave = step.out.detach().clone()
             for other in came:
                 other.went_to.append(step)
             steps.append(step)
@@ -353,7 +357,9 @@ def _values(softmax, m):
             sent, left, right = sent.swapaxes(-1, -2), right.mT, left.mT
         if sent.shape != tuple(left.shape) or sent.shape[-1] != m:
             continue
-        out = product.out_kept if first else product.out_kept.mT
+        if product.gave.isnan().any():
+            raise NotRead(NAN)
+        out = product.gave if first else product.gave.mT
         O = np.full((*lead, n, out.shape[-1]), np.nan)
         V = np.full((*lead, m, out.shape[-1]), np.nan)
         sent3 = sent.reshape(-1, *sent.shape[-2:])
