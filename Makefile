@@ -24,6 +24,9 @@ book: setup  ## build the book into _build/html
 	@test -f _build/html/notebooks/01_formula.html
 	@echo "The book is built. Open _build/html/index.html, or run: make serve"
 
+pdf: book tests/browser/node_modules  ## the whole book as one PDF, _build/selfattention.pdf; needs Chromium and Node
+	$(BIN)/python book/pdf/one_page.py
+
 tests/browser/node_modules: tests/browser/package-lock.json
 	@# Without npm, or without its registry, the tests in a browser are skipped, and say so.
 	npm ci --prefix tests/browser --no-audit --no-fund || rm -rf $@
@@ -98,4 +101,4 @@ clean:  ## remove what was built, and the environment
 	rm -rf _build build dist tests/browser/node_modules $(VENV) src/*.egg-info .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-.PHONY: help setup book model test notebooks figures mutants prices pictures cells recorded dialects witness course classroom mutate kills bench serve clean
+.PHONY: help setup book pdf model test notebooks figures mutants prices pictures cells recorded dialects witness course classroom mutate kills bench serve clean

@@ -10,7 +10,7 @@ from PIL import Image
 
 from selfattention.figures import ROLES, matrix
 
-PAGE = rgb("#14181e")  # the dark theme's own
+PAGE = rgb("#121212")  # the dark theme's own
 COLOURED = [role for role in ROLES if role not in "XY"]
 
 
