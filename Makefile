@@ -24,6 +24,9 @@ book: setup  ## build the book into _build/html
 	@test -f _build/html/notebooks/01_formula.html
 	@echo "The book is built. Open _build/html/index.html, or run: make serve"
 
+pdf: book tests/browser/node_modules $(VENV)/pdf  ## the whole book as one PDF, _build/selfattention.pdf; needs Chromium and Node
+	$(BIN)/python book/pdf/one_page.py
+
 tests/browser/node_modules: tests/browser/package-lock.json
 	@# Without npm, or without its registry, the tests in a browser are skipped, and say so.
 	npm ci --prefix tests/browser --no-audit --no-fund || rm -rf $@
@@ -90,7 +93,7 @@ bench: $(VENV)/peers  ## race implementations, pictures, language model and proc
 	$(if $(filter-out --quick,$(ARGS)),,$(BIN)/python benchmarks/decoding.py $(ARGS))
 	$(if $(filter-out --quick,$(ARGS)),,$(BIN)/python benchmarks/devices.py $(ARGS))
 
-$(VENV)/peers $(VENV)/mutate $(VENV)/witness $(VENV)/classroom: $(VENV)/installed
+$(VENV)/peers $(VENV)/mutate $(VENV)/witness $(VENV)/classroom $(VENV)/pdf: $(VENV)/installed
 	$(BIN)/pip install --quiet -e '.[$(@F)]' -c constraints.txt
 	@touch $@
 
@@ -101,4 +104,4 @@ clean:  ## remove what was built, and the environment
 	rm -rf _build build dist tests/browser/node_modules $(VENV) src/*.egg-info .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-.PHONY: help setup book model test notebooks figures mutants prices pictures cells recorded dialects zoo witness course classroom mutate kills bench serve clean
+.PHONY: help setup book pdf model test notebooks figures mutants prices pictures cells recorded dialects zoo witness course classroom mutate kills bench serve clean

@@ -1,7 +1,8 @@
 """Run the notebooks and write what they print back into them, the same bytes each time.
 
-    python notebooks/execute.py            every chapter
+    python notebooks/execute.py            every chapter, and the pages before them
     python notebooks/execute.py 05 08      chapters 05 and 08
+    python notebooks/execute.py entry_zh   that page
 
 A changed line in a diff of a notebook is then a changed result.
 """
@@ -33,6 +34,11 @@ for library in ("OPENBLAS", "OMP", "MKL"):
 def chapters():
     """The chapters' notebooks, in reading order."""
     return sorted(HERE.glob("[0-9][0-9]_*.ipynb"))
+
+
+def entries():
+    """The way in for whoever has met the formula elsewhere: one page, once in each language."""
+    return sorted(HERE.glob("entry_*.ipynb"))
 
 
 def executed(path):
@@ -85,7 +91,7 @@ def picture(notebook, cell_id):
 def main(wanted):
     paths = [
         path
-        for path in [*chapters(), TEMPLATE]
+        for path in [*entries(), *chapters(), TEMPLATE]
         if not wanted or path.stem[:2] in wanted or path.stem in wanted
     ]
     for count, path in enumerate(paths, start=1):

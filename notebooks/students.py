@@ -22,6 +22,7 @@ from pybtex.richtext import Text
 ROOT = Path(__file__).parents[1]
 BOOK_URL = os.environ.get("BOOK_URL", "")  # where the site is: https://host/path/
 OPENING = re.compile(r"^(:{3,})\{([\w:-]+)\} ?(.*)$")
+UNSAID = re.compile(r":(label|class|name): .*|\([\w-]+\)=")  # what only the book's own program reads
 ROLE = re.compile(r"\{([\w:]+)\}`([^`]+)`")
 TITLES = {"admonition": "**{}**", "prf:property": "**Property: {}.**", "exercise": "### Exercise {}"}
 SETUP = """\
@@ -134,7 +135,7 @@ def markdown(source):
             lines += _opened(opened[2], opened[3])
         elif re.fullmatch(r":{3,}", line) and inside:
             lines += _closed(inside.pop())
-        elif not (re.match(r":(label|class): ", line) and inside) and not re.fullmatch(r"\([\w-]+\)=", line):
+        elif not UNSAID.fullmatch(line):
             lines.append(line)
     text = re.sub(r"^\$\$ \(eq-([\w-]+)\)", r"\\tag{\1} $$", "\n".join(lines), flags=re.MULTILINE)
     return re.sub(r"\n{3,}", "\n\n", ROLE.sub(role, text)).strip()

@@ -13,7 +13,7 @@ import nbformat
 import numpy as np
 import pytest
 from bs4 import BeautifulSoup
-from execute import chapters
+from execute import chapters, entries
 from links import chapters as linked_chapters
 from matplotlib.colors import to_rgb
 
@@ -35,7 +35,17 @@ def pages():
 
 
 def test_every_chapter_is_a_page():
-    assert [path.stem for path in chapters() if not (SITE / f"notebooks/{path.stem}.html").is_file()] == []
+    paths = [*entries(), *chapters()]
+    assert [path.stem for path in paths if not (SITE / f"notebooks/{path.stem}.html").is_file()] == []
+
+
+def test_a_chinese_page_says_that_it_is(pages):
+    """For the voice that reads it out, and for the choice of letters."""
+    parts = {
+        path.stem: pages[SITE / f"notebooks/{path.stem}.html"].select_one("section") for path in entries()
+    }
+    languages = {name: part.get("lang") for name, part in parts.items()}
+    assert languages == {"entry_en": None, "entry_zh": "zh-Hans"}
 
 
 def test_pages_load_nothing_from_other_hosts(pages):
@@ -295,9 +305,8 @@ def test_published_chapters_open_in_colab_and_binder(published):
     path = "notebooks/05_softmax.ipynb"
     assert f"https://colab.research.google.com/github/someone/course/blob/launch/{path}" in links
     assert f"https://mybinder.org/v2/gh/someone/course/launch?urlpath=lab/tree/{path}" in links
-    assert [p.stem for p in sorted((published / "launch/notebooks").iterdir())] == [
-        p.stem for p in chapters()
-    ]
+    launched = {p.stem for p in (published / "launch/notebooks").iterdir()}
+    assert launched == {p.stem for p in [*entries(), *chapters()]}
 
     notebook = nbformat.read(published / "launch" / path, as_version=4)
     nbformat.validate(notebook)

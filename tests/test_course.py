@@ -50,6 +50,10 @@ def code(notebook):
             ":::{hint}\n:class: dropdown\n\nThus.\n:::\n::::",
             "### Exercise ★ · 5 minutes\n\nDo.\n\n<details>\n<summary>Hint</summary>\n\nThus.\n\n</details>",
         ),
+        (
+            ":::{admonition} Asked: why $V$?\n:name: asked-v\n\nTo carry.\n:::",
+            "**Asked: why $V$?**\n\nTo carry.",
+        ),
         (":::{margin}\nAn aside.\n:::\nText.", "*Aside:*\nAn aside.\n\nText."),
         (":::{solution-start} exercise-x\n:class: dropdown\n:::\n\nSo.", "**Solution**\n\nSo."),
         ("`x[:, :3]` and `::`, a : b", "`x[:, :3]` and `::`, a : b"),

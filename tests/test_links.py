@@ -1,9 +1,11 @@
 """Equation ⇔ function ⇔ test, in both directions, read from the sources."""
 
+import json
 import re
 
 import pytest
 from links import ROOT, chapters, snake
+from plain_tex import plain
 
 CHAPTERS = chapters()
 
@@ -16,7 +18,7 @@ def test_chapters_are_numbered_and_stand_in_the_table_of_contents_in_this_order(
     numbers = [int(c.notebook[:2]) for c in CHAPTERS]
     assert numbers == sorted(set(numbers))
     contents = (ROOT / "_toc.yml").read_text(encoding="utf-8")
-    assert re.findall(r"notebooks/(\w+)", contents) == [c.notebook for c in CHAPTERS]
+    assert re.findall(r"notebooks/(\d\d_\w+)", contents) == [c.notebook for c in CHAPTERS]
 
 
 @by_word
@@ -68,3 +70,59 @@ def test_the_glossary_is_in_the_order_of_the_alphabet():
     terms = re.findall(r"^(\S[^·\n]*) · ", glossary, re.MULTILINE)
     assert len(terms) > 40
     assert terms == sorted(terms, key=str.lower)
+
+
+# A formula that stands in two places ----------------------------------------------------------------------
+
+CARD = re.compile(r":link: \.\./notebooks/(\w+)\n:link-type: doc\n:class-card: front-piece\n\n\$(.+)\$\n")
+DISPLAYED = re.compile(r"\$\$\n(.*?)\n\$\$", re.DOTALL)
+
+
+def letters(tex):
+    """A formula as its letters and signs, whatever sets it: without spaces, brackets and separators."""
+    return re.sub(r"[\s()\[\].,;…]", "", plain(tex))
+
+
+def prose(notebook):
+    cells = json.loads((ROOT / f"notebooks/{notebook}.ipynb").read_text(encoding="utf-8"))["cells"]
+    return "\n\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
+
+
+def page(name):
+    return (ROOT / "book" / name).read_text(encoding="utf-8")
+
+
+CARDS = CARD.findall(page("index.md"))
+RIGHT = [(notebook, tex) for notebook, tex in CARDS if not notebook.endswith("_mutants")]
+
+
+@pytest.mark.parametrize(("notebook", "tex"), RIGHT, ids=lambda text: text[:12])
+def test_a_formula_on_the_front_page_is_that_of_its_chapter(notebook, tex):
+    """But for the last: there it is wrong on purpose."""
+    assert letters(tex.replace(r", \ldots", "").replace(", learned", "")) in letters(prose(notebook))
+
+
+def test_every_chapter_after_the_first_has_its_formula_on_the_front_page():
+    cards = [*dict(CARDS), "09_trained"]  # whose formula is one letter, and a word beside it
+    assert sorted(cards) == [chapter.notebook for chapter in CHAPTERS][1:]
+
+
+def equations(tex):
+    """The lines of a displayed formula, in no order: which comes first is a matter of taste."""
+    return {letters(line) for line in re.split(r"\\\\(?:\[.*?\])?", tex)}
+
+
+@pytest.mark.parametrize(
+    ("name", "notebook", "label"),
+    [("index.md", "08_heads", "multi-head-attention"), ("whole_formula.md", "01_formula", "self-attention")],
+)
+def test_a_whole_formula_is_that_of_its_chapter(name, notebook, label):
+    """On the front page, and on the page to touch."""
+    (ours,) = [tex for tex in DISPLAYED.findall(page(name)) if r"\mathrm{softmax}" in tex]
+    (theirs,) = re.findall(rf"\$\$\n((?:(?!\$\$).)*?)\n\$\$ \(eq-{label}\)", prose(notebook), re.DOTALL)
+    assert equations(ours) == equations(theirs)
+
+
+def test_a_turned_index_is_another_formula():
+    """The front page once had one."""
+    assert letters(r"q_i R_{j-i} k_j^{\mathsf T}") not in letters(prose("11_positions"))

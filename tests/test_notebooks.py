@@ -1,4 +1,4 @@
-"""Every chapter is a clean run: in order, quiet, small cells, described pictures, no copies."""
+"""Every notebook is a clean run: in order, quiet, small cells, described pictures, no copies."""
 
 import ast
 import re
@@ -6,11 +6,13 @@ from statistics import median
 
 import nbformat
 import pytest
-from execute import chapters
+from execute import chapters, entries
 
 from selfattention import formulas
 
-PATHS = chapters()
+PATHS = [*entries(), *chapters()]
+by_chapter = pytest.mark.parametrize("chapter", chapters(), ids=lambda path: path.stem)
+ASKED = re.compile(r":::\{admonition\} Asked: ([^\n]+)\n:name: (asked-[\w-]+)\n\n(.+?)\n:::", re.DOTALL)
 WORDS = re.compile(r"[a-z]+(-[a-z0-9]+)*")
 DEFAULT_ID = re.compile(r"[0-9a-f]{8}")
 
@@ -100,7 +102,9 @@ def test_seeds_are_local(notebook):
     ]
 
 
-def test_the_chapter_has_its_parts(notebook):
+@by_chapter
+def test_the_chapter_has_its_parts(chapter):
+    notebook = nbformat.read(chapter, as_version=4)
     title, last = notebook.cells[0].source, notebook.cells[-1].source
     assert title.startswith("# ")
     assert re.search(r"^\*\d+ minutes", title, re.MULTILINE)
@@ -110,7 +114,9 @@ def test_the_chapter_has_its_parts(notebook):
     assert any(pictures(cell) for cell in code(notebook))
 
 
-def test_exercises_have_a_hint_a_place_to_work_and_a_folded_solution(notebook):
+@by_chapter
+def test_exercises_have_a_hint_a_place_to_work_and_a_folded_solution(chapter):
+    notebook = nbformat.read(chapter, as_version=4)
     prose = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
     labels = re.findall(r":label: (exercise-[\w-]+)", "\n".join(prose))
     assert 3 <= len(labels) <= 6
@@ -121,3 +127,59 @@ def test_exercises_have_a_hint_a_place_to_work_and_a_folded_solution(notebook):
         (solution,) = [p for p in prose if re.search(rf"\{{solution(-start)?\}} {label}\b", p)]
         assert ":class: dropdown" in solution, label
     assert sum(tagged(cell, "exercise") for cell in code(notebook)) == len(labels)
+
+
+# What readers ask ---------------------------------------------------------------------------------------
+
+
+def asked(cells):
+    """The questions of a notebook: title, name, answer, and the code before and after it."""
+    for at, cell in enumerate(cells):
+        for title, name, answer in ASKED.findall(cell.source if cell.cell_type == "markdown" else ""):
+            beside = [c.source for c in (cells[at - 1], cells[at + 1]) if c.cell_type == "code"]
+            yield title, name, answer, beside
+
+
+QUESTIONS = [
+    pytest.param(*question, id=question[1])
+    for path in chapters()
+    for question in asked(nbformat.read(path, as_version=4).cells)
+]
+
+
+def test_every_box_that_asks_is_found_here():
+    text = "\n".join(path.read_text(encoding="utf-8") for path in chapters())
+    assert len(QUESTIONS) == text.count("{admonition} Asked:") > 20
+    names = [question.id for question in QUESTIONS]
+    assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize(("title", "name", "answer", "beside"), QUESTIONS)
+def test_a_question_is_answered_in_a_few_sentences_and_by_a_cell_or_a_claim(title, name, answer, beside):
+    assert title.endswith("?")
+    assert 2 <= len(re.findall(r"[.?:;](?=\s|$)", answer)) <= 9, "two to six sentences"
+    assert len(answer.split()) <= 120
+    asserted = [re.search(r"\bassert", source) for source in beside]
+    assert any(asserted) or "{prf:ref}" in answer or "{eq}" in answer
+
+
+# One page in two languages ------------------------------------------------------------------------------
+
+
+def test_the_entry_runs_the_same_cells_in_both_languages():
+    english, chinese = (nbformat.read(path, as_version=4).cells for path in entries())
+    assert [cell.id for cell in english] == [cell.id for cell in chinese]
+    for ours, theirs in zip(english, chinese, strict=True):
+        if ours.cell_type == "code":
+            assert (ours.source, ours.outputs) == (theirs.source, theirs.outputs)
+        displayed = [re.findall(r"\$\$.*?\$\$", cell.source, re.DOTALL) for cell in (ours, theirs)]
+        assert displayed[0] == displayed[1], ours.id
+
+
+def test_a_line_of_chinese_does_not_end_within_a_paragraph():
+    """A browser shows the end of a line as a space, and Chinese has none."""
+    _, chinese = (nbformat.read(path, as_version=4).cells for path in entries())
+    prose = "\n\n".join(cell.source for cell in chinese if cell.cell_type == "markdown")
+    assert len(re.findall("[\u4e00-\u9fff]", prose)) > 1000
+    prose = re.sub(r"\$\$.*?\$\$", "", prose, flags=re.DOTALL)
+    assert re.findall(r"[^\s|]\n(?![\n|#$>]).*[\u4e00-\u9fff]", prose) == []

@@ -6,7 +6,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from links import chapters
+from links import ROOT, chapters
 from plain_tex import plain
 from search_index import FILE, OTHER_NAMES, Line, give_other_names, give_terms
 
@@ -73,6 +73,21 @@ def test_each_other_name_stands_once():
     ]
     assert len(names) > 200
     assert sorted(names) == sorted(set(names))
+
+
+def test_every_question_is_found_by_more_than_its_title():
+    """Each box that asks has other names: what people type is shorter than what they ask."""
+    named = tomllib.loads(OTHER_NAMES.read_text(encoding="utf-8"))
+    asked = [
+        name
+        for chapter in chapters()
+        for name in re.findall(
+            r":name: (asked-[\w-]+)",
+            (ROOT / f"notebooks/{chapter.notebook}.ipynb").read_text(encoding="utf-8"),
+        )
+    ]
+    assert len(asked) > 20
+    assert sorted(asked) == sorted(name for name in named if name.startswith("asked-"))
 
 
 def test_another_name_for_nothing_is_a_warning_which_stops_the_build(caplog):

@@ -1,4 +1,4 @@
-"""Notebooks for Colab and Binder: each chapter with a first cell that installs what it needs.
+"""Notebooks for Colab and Binder: all, with a first cell that installs what each needs.
 
 They open notebooks from a branch of the public repository, so the publishing workflow pushes these copies
 to a branch of their own. The chapters themselves stay as they are: a clone has the package installed.
@@ -26,7 +26,8 @@ def write_launch_copies(target, repository, revision):
     shutil.rmtree(target, ignore_errors=True)
     (target / "notebooks").mkdir(parents=True)
     (target / "runtime.txt").write_text("python-3.11\n", encoding="utf-8")
-    for path in sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb")):
+    folder = ROOT / "notebooks"
+    for path in sorted([*folder.glob("entry_*.ipynb"), *folder.glob("[0-9][0-9]_*.ipynb")]):
         notebook = with_install_cell(json.loads(path.read_text(encoding="utf-8")), repository, revision)
         text = json.dumps(notebook, ensure_ascii=False, indent=1)
         (target / "notebooks" / path.name).write_text(text + "\n", encoding="utf-8")

@@ -1,7 +1,8 @@
 """Sphinx: what the search looks through, instead of Sphinx's own index: a line for all that one may look for.
 
-- a section, a claim, an equation, an exercise, a term of the glossary, a function of the reference: each with
-  its anchor, its name, its words, in which formulas are signs and not TeX, and the names in its cells;
+- a section, a claim, an equation, a question in a box, an exercise, a term of the glossary, a function of the
+  reference: each with its anchor, its name, its words, in which formulas are signs and not TeX, and the names
+  in its cells;
 - the mistakes of the package, by the sentence that says them, in the chapter that meets them;
 - the terms of the glossary, in English and in Chinese, as names of the chapter that teaches them;
 - what else people call all this: `book/search_words.toml`.
@@ -152,6 +153,8 @@ def subject(node):
         return node["ids"][0], plain(node["title"].strip(" ()").replace("$", ""))
     if isinstance(node, nodes.Element) and "exercise" in node.get("classes", []) and node.get("label"):
         return node["label"], f"Exercise, {snake(node['label'].split('-', 2)[2])}"
+    if isinstance(node, nodes.admonition) and node["ids"]:  # a question, asked in a box
+        return node["ids"][0], plain_title(node[0]).removeprefix("Asked: ")
     if isinstance(node, nodes.term) and node["ids"]:
         return node["ids"][0], node.astext()
     if isinstance(node, addnodes.desc) and node[0].get("ids"):

@@ -22,6 +22,7 @@ BOOK_URL = os.environ.get("BOOK_URL", "")  # where the site will be: https://hos
 REPOSITORY_URL = os.environ.get("REPOSITORY_URL", "")
 REVISION = os.environ.get("REVISION", "HEAD")  # the commit that the launched notebooks install
 
+OTHER_LANGUAGES = {"notebooks/entry_zh": "zh-Hans"}
 REDIRECT = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
@@ -44,6 +45,13 @@ def mend_markup(app, pagename, templatename, context, doctree):
         context["body"] = f"{title}<ul>{re.sub('</?ul>', '', rest)}</ul>"
     if "citation-list" in context.get("body", ""):
         context["body"] = re.sub(r' role="(doc-biblioentry|list)"', "", context["body"])
+
+
+def say_the_language(app, pagename, templatename, context, doctree):
+    """A page that is not in the book's language says so, to the voice that reads it and for its letters."""
+    if pagename in OTHER_LANGUAGES:
+        language = f'<section lang="{OTHER_LANGUAGES[pagename]}" '
+        context["body"] = context["body"].replace("<section ", language, 1)
 
 
 def _wording(file):
@@ -148,5 +156,6 @@ def setup(app):
     app.connect("config-inited", take_addresses)
     app.connect("html-page-context", drop_what_is_off, priority=900)
     app.connect("html-page-context", mend_markup)
+    app.connect("html-page-context", say_the_language)
     app.connect("build-finished", finish)
     return {"parallel_read_safe": True}

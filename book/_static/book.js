@@ -52,7 +52,7 @@ function readChapters() {
 }
 
 function chapterOf(address) {
-  return address.match(/\/notebooks\/(\w+)\.html/)?.[1];
+  return address.match(/\/notebooks\/(\d\d_\w+)\.html/)?.[1];
 }
 
 function showProgress() {

@@ -15,8 +15,9 @@
   const TOGETHER = 0.5; // all words of the query on the page, beside all of them in one line
   const RARE = 1.2; // BM25's k_1: how soon a word that stands there again counts no more
   const LENGTH = 0.5; // BM25's b: how much a long text must repeat a word
-  const STANDING = [["notebooks/", 1], ["book/whole_formula", 0.9], ["book/api", 0.75], ["book/tests", 0.3],
-    ["book/map", 0.3], ["book/bibliography", 0.7], ["book/", 0.8]]; // who teaches it stands before who lists it
+  const STANDING = [["notebooks/entry", 0.9], ["notebooks/", 1], ["book/whole_formula", 0.9], ["book/api", 0.75],
+    ["book/tests", 0.3], ["book/map", 0.3], ["book/bibliography", 0.7], ["book/", 0.8]]; // who teaches it stands
+  // before who sums it up, and before who lists it
 
   const stemmer = new Stemmer();
   const stems = new Map();

@@ -4,6 +4,7 @@ export const AXE = "/axe.js"; // served beside the site: evaluated as text, it w
 const WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"];
 const COLOURS = ["color-contrast", "link-in-text-block"]; // what changes with the mode; the tree does not
 const PHONE = { width: 390, height: 844 };
+const NARROW = { width: 320, height: 844 }; // the narrowest of which WCAG speaks
 const DESK = { width: 1280, height: 900 };
 const WIDTHS = [320, 390, 768, 1300]; // at which no table may break a word
 
@@ -32,6 +33,10 @@ export async function inspect(page, site, path) {
   await page.setViewportSize(PHONE);
   await settled(page);
   Object.assign(report, await page.evaluate(phone));
+  await page.setViewportSize(NARROW);
+  await settled(page);
+  report.sideways += await page.evaluate(sidewaysBy);
+  await page.setViewportSize(PHONE);
 
   await page.addScriptTag({ url: site.origin + AXE });
   await page.evaluate(leaveWhatAxeCanJudge);
@@ -142,6 +147,11 @@ function marginNotes() {
     return box.right > innerWidth || others.some((block) => meet(box, block.getBoundingClientRect()));
   });
   return { notes: notes.length, crowded: crowded.map((note) => note.textContent.trim()) };
+}
+
+/* In the page: by how much it is wider than the window. */
+function sidewaysBy() {
+  return document.documentElement.scrollWidth - document.documentElement.clientWidth;
 }
 
 /* In the page, at 390 px: does the page itself scroll sideways, and what scrolls inside its own box? */

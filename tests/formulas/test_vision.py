@@ -25,6 +25,7 @@ from selfattention.formulas import (
     relative_bias,
     relative_position_index,
     rollout,
+    score_variance,
     selective_kernel,
     sigmoid,
     softmax,
@@ -66,6 +67,12 @@ def convolved(F, kernel, **options):
 
 def test_sigmoid_by_hand():
     np.testing.assert_allclose(sigmoid(np.log([1, 3, 1 / 4])), [1 / 2, 3 / 4, 1 / 5])
+
+
+def test_sigmoid_has_hardly_a_slope_at_eight():
+    """What an unscaled product of 64 entries would do to a gate: asked in the chapter."""
+    s = sigmoid(np.array(score_variance(64) ** 0.5))
+    assert round(s * (1 - s), 4) == 0.0003
 
 
 def test_sigmoid_keeps_its_digits_far_out():

@@ -3,7 +3,7 @@
     python -m selfattention.trained.cell_runs
 
 appends a row to data/cells.jsonl for every family, fold and seed; then, for the plain net alone, what it is
-worth to be shown columns that it should not see, and what twice the steps are worth. A quarter of an hour of
+worth to be shown columns that it should not see, and what twice the steps are worth. Half an hour of
 one thread, and where it was interrupted it goes on. At the end it trains the first of them once more and
 keeps its weights, in data/cells.npz: pictures of what a net says are to be the same on every machine. `load`
 reads the rows; tests compute one of them again.

@@ -31,7 +31,7 @@ CHANNELS = 12, 16, 24  # of the three levels, from fine to coarse
 R, K, D_GATE, D_NON_LOCAL = 4, 7, 4, 12
 BUDGET = 31_000  # parameters; `widths` comes within 17
 TILE, GAP, TEST = 64, 32, 192  # pixels
-STEPS, BATCH, RATE, DECAY = 400, 8, 1e-2, 1e-3
+STEPS, BATCH, RATE, DECAY = 800, 8, 1e-2, 1e-3
 
 
 # The picture ------------------------------------------------------------------------------------------
