@@ -24,7 +24,7 @@ book: setup  ## build the book into _build/html
 	@test -f _build/html/notebooks/01_formula.html
 	@echo "The book is built. Open _build/html/index.html, or run: make serve"
 
-pdf: book tests/browser/node_modules  ## the whole book as one PDF, _build/selfattention.pdf; needs Chromium and Node
+pdf: book tests/browser/node_modules $(VENV)/pdf  ## the whole book as one PDF, _build/selfattention.pdf; needs Chromium and Node
 	$(BIN)/python book/pdf/one_page.py
 
 tests/browser/node_modules: tests/browser/package-lock.json
@@ -90,7 +90,7 @@ bench: $(VENV)/peers  ## race implementations, pictures, language model and proc
 	$(if $(filter-out --quick,$(ARGS)),,$(BIN)/python benchmarks/decoding.py $(ARGS))
 	$(if $(filter-out --quick,$(ARGS)),,$(BIN)/python benchmarks/devices.py $(ARGS))
 
-$(VENV)/peers $(VENV)/mutate $(VENV)/witness $(VENV)/classroom: $(VENV)/installed
+$(VENV)/peers $(VENV)/mutate $(VENV)/witness $(VENV)/classroom $(VENV)/pdf: $(VENV)/installed
 	$(BIN)/pip install --quiet -e '.[$(@F)]' -c constraints.txt
 	@touch $@
 

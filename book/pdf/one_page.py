@@ -1,9 +1,9 @@
 """The built book as one page, and that page as a PDF: `make pdf`.
 
-The articles of _build/html follow one another in the order of the contents. What a page calls `some-id` is
-called `page--some-id` here, so that a link from one chapter into another becomes one within the page; links to
-what the PDF leaves out, as the reference of functions, keep their text, and lead to the site where its address
-is known (BOOK_URL).
+The articles of _build/html follow one another in the order of the contents. What a page calls `some-id`
+is called `page--some-id` here, so that a link from one chapter into another becomes one within the page.
+Links to what the PDF leaves out, as the reference of functions, keep their text, and lead to the site
+where its address is known (BOOK_URL). Hints and solutions are closed, as on any paper.
 """
 
 import os
@@ -70,9 +70,13 @@ def article(name, page, names):
     found = page.select_one("article.bd-article").extract()
     for tag in found.select(CLICKED):
         tag.decompose()
+    for tag in found.select('[id$="-content"]'):
+        del tag["id"]  # the same in each of a page's boxes
     for tag in found.select("[id]"):
         tag["id"] = anchor(name, tag["id"])
     found["id"] = anchor(name, "")
+    for closed in found.select(".dropdown"):  # hints and solutions, as on any paper
+        closed["class"].append("toggle-hidden")
     for tag in found.select("[src]"):
         tag["src"] = urljoin(f"{name}.html", tag["src"])
         tag.attrs.pop("loading", None)  # all of it is printed
@@ -92,6 +96,8 @@ def follow(link, name, names):
         link["href"] = f"#{anchor(page, fragment)}"
     elif BOOK_URL:
         link["href"] = urljoin(BOOK_URL, address)
+    elif "sd-stretched-link" in link.get("class", []):
+        link.decompose()  # it covers a card, and its text is for those who cannot see that
     else:
         link.unwrap()
 
@@ -127,12 +133,23 @@ def browser():
     return found[0]
 
 
+def pack(path):
+    """Pack a PDF's objects as well as its pictures: Chromium writes a node for each word, and packs none."""
+    import pikepdf  # of the extra `pdf`; the page itself needs it not
+
+    pikepdf.settings.set_flate_compression_level(9)
+    with pikepdf.open(path, allow_overwriting_input=True) as pdf:
+        packed = pikepdf.ObjectStreamMode.generate
+        pdf.save(path, object_stream_mode=packed, recompress_flate=True)
+
+
 def main():
     chromium = browser()
     page = PDF.with_suffix(".html")
     page.write_text(one_page(), encoding="utf-8")
     print("The book is one page; Chromium prints it, in a minute or three.", flush=True)
     subprocess.run(["node", Path(__file__).with_name("print.mjs"), SITE, page, chromium, PDF], check=True)
+    pack(PDF)
     print(f"{PDF.relative_to(ROOT)}, {PDF.stat().st_size / 1e6:.1f} MB")
 
 
