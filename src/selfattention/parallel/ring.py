@@ -42,7 +42,7 @@ from selfattention.parallel.shards import (
 from selfattention.parallel.sums import shared
 
 KEYS = 1024  # of a rank, that travel at a time: a message long enough to hide its latency
-ROWS = 512  # queries of a rank, that meet a piece at a time
+ROWS = 2048  # queries of a rank, that meet a piece at a time
 
 
 def ring(
