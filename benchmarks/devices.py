@@ -39,6 +39,7 @@ from selfattention.formulas import (
     shared_rate,
     zigzag_work,
 )
+from selfattention.parallel.ring import KEYS, ROWS
 
 RESULT = Path(__file__).parents[1] / "src/selfattention/data/devices.json"
 RANKS = Path(__file__).with_name("ranks.py")
@@ -92,7 +93,8 @@ HOW = (
     "error is the largest absolute difference from one process, float32, standard normal inputs. `apart` "
     "divides the queries and sends nothing: every rank has all keys. A message goes around a ring of two, "
     "all at once. Peak memory is what arrays and call add to a process (VmHWM less VmRSS, as in race.py); of "
-    "ranks the largest."
+    "ranks the largest. Its arrays are inputs, state and answer, what travels, and what the implementation "
+    "copies of the queries that it is given; without a tile's scores, and what the allocator cannot reuse."
 )
 TORCHRUN = "--tokens 1024 --d-model 256 --heads 8"
 
@@ -236,13 +238,19 @@ def memory_rows(crews):
 
 
 def arrays(name, p, case):
-    """Megabytes (MiB) of the arrays that a rank, or one process, cannot do without."""
-    n, d = -(-case.n // p), case.d
+    """Megabytes (MiB) of the arrays that a rank, or one process, holds beside the scores of a tile.
+
+    The implementation makes three more of as many queries as it is given: scaled Q, Õ, and O. One process
+    gives it all of them; a rank some at a time, beside Q and O of all its own.
+    """
+    n, h, d = -(-case.n // p), case.h, case.d
     if name == "ring":
-        words = ring_words(n, n, case.h, case.g, d, d)
+        piece = -(-n // -(-n // KEYS))
+        words = ring_words(n, n, piece, h, case.g, d, d) + 3 * min(n, ROWS) * h * d
+    elif case.alone == "direct":
+        words = n * h * (2 * d + 2) + n * case.g * 2 * d + h * n * n
     else:
-        scores = case.h * n * n if case.alone == "direct" else 0
-        words = n * case.h * (2 * d + 2) + n * case.g * 2 * d + scores
+        words = n * h * (4 * d + 3) + n * case.g * 2 * d
     return round(4 * words / 2**20, 1)
 
 

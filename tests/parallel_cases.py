@@ -1,5 +1,6 @@
 """What the workers of `parallel_workers` run: one rank's part of a case, given to it whole."""
 
+import contextlib
 import gc
 import time
 from datetime import timedelta
@@ -8,6 +9,8 @@ import torch
 import torch.distributed as dist
 from torch.distributed.device_mesh import DeviceMesh
 
+from selfattention import masks
+from selfattention.implementations import torch_direct
 from selfattention.parallel import all_to_all as all_to_all_module
 from selfattention.parallel import ring as ring_module
 from selfattention.parallel import shards as cuts
@@ -36,6 +39,23 @@ def rows(link, layout, n):
     """The shards, and the positions of this rank's rows in their order."""
     shards = LAYOUTS[layout](n, link.size)
     return shards, [i for span in shards[link.rank] for i in span]
+
+
+@contextlib.contextmanager
+def pieces_of(keys, rows):
+    """A ring whose pieces have so many keys, and meet so many queries at a time."""
+    usual = ring_module.KEYS, ring_module.ROWS
+    ring_module.KEYS, ring_module.ROWS = keys, rows
+    try:
+        yield
+    finally:
+        ring_module.KEYS, ring_module.ROWS = usual
+
+
+def in_pieces(link, keys, rows, case, *arguments):
+    """Another of these cases, in such pieces."""
+    with pieces_of(keys, rows):
+        return case(link, *arguments)
 
 
 def contract(link, way, layout, case, dtype, implementation="torch_tiled"):
@@ -109,15 +129,84 @@ def learned_bias(link, way):
     return numbers(ours), numbers(theirs)
 
 
+def cap_and_sink(link, way):
+    """With a cap and a learned sink, a loss of O and L, and a query that sees nobody; and by one process."""
+    rng = torch.Generator().manual_seed(0)
+    n, h, g = 13, 6, 6 if way == "all_to_all" else 2
+    shapes = [(2, h, n, 3), (2, g, n, 3), (2, g, n, 5), (h,), (2, h, n, 5), (2, h, n)]
+    Q, K, V, sink, dO, dL = (torch.randn(*shape, generator=rng, dtype=torch.float64) for shape in shapes)
+    sink[:2] = torch.tensor([-torch.inf, 200.0])  # none, and one that is nearly all of it
+    how = {"mask": masks.causal & ~masks.prefix(1), "softcap": 0.8}
+    wanted = [x.clone().requires_grad_() for x in (Q, K, V, sink)]
+    O, L = torch_direct.attention(*wanted[:3], sink=wanted[3], **how)
+    seen = L.isfinite()
+    theirs = [O, L, *torch.autograd.grad((O, L), wanted, (dO, dL * seen))]
+    shards, mine = rows(link, "zigzag", n)
+    leaves = [*(x[..., mine, :].clone().requires_grad_() for x in (Q, K, V)), sink.clone().requires_grad_()]
+    O, L = WAYS[way](*leaves[:3], group=link, shards=shards, sink=leaves[3], **how)
+    ours = [O, L, *torch.autograd.grad((O, L), leaves, (dO[..., mine, :], (dL * seen)[..., mine]))]
+    own = [x[..., mine] if i == 1 else x if i == 5 else x[..., mine, :] for i, x in enumerate(theirs)]
+    return numbers(ours), numbers(own)
+
+
+def block_with_cap_and_sink(link, way):
+    """Y and the gradients of X and the sink, of heads that have a cap and a sink; by one process."""
+    rng = torch.Generator().manual_seed(0)
+    n, h, g, d = 7, 6, 3, 2
+    shapes = [(n, 5), (5, h * d), (5, g * d), (5, g * d), (h * d, 5), (h,), (n, 5)]
+    X, W_Q, W_K, W_V, W_O, sink, dY = (
+        torch.randn(*shape, generator=rng, dtype=torch.float64) for shape in shapes
+    )
+    wanted = [x.clone().requires_grad_() for x in (X, sink)]
+    Q, K, V = ((wanted[0] @ W).unflatten(-1, (-1, d)).transpose(-3, -2) for W in (W_Q, W_K, W_V))
+    O, _ = torch_direct.attention(Q, K, V, softcap=0.8, sink=wanted[1])
+    Y = O.transpose(-3, -2).flatten(-2) @ W_O
+    theirs = [Y, *torch.autograd.grad(Y, wanted, dY)]
+    if way == "head_parallel":
+        *own, h, g = heads_of(W_Q, W_K, W_V, W_O, h, g, rank=link.rank, p=link.size)
+        (groups,) = cuts.contiguous(3, link.size)[link.rank]
+        heads = slice(2 * groups.start, 2 * groups.stop)
+        leaves = [X.clone().requires_grad_(), sink[heads].clone().requires_grad_()]
+        Y = head_parallel(leaves[0], *own, h, g, group=link, softcap=0.8, sink=leaves[1])
+        theirs[2], mine = theirs[2][heads], slice(None)
+    else:
+        shards, mine = rows(link, "zigzag", n)
+        leaves = [X[mine].clone().requires_grad_(), sink.clone().requires_grad_()]
+        matrices = W_Q, W_K, W_V, W_O
+        how = {"attend": WAYS[way], "group": link, "shards": shards, "softcap": 0.8, "sink": leaves[1]}
+        Y = by_tokens(leaves[0], *matrices, h, g, **how)
+        theirs = [theirs[0][mine], theirs[1][mine], theirs[2]]
+    return numbers([Y, *torch.autograd.grad(Y, leaves, dY[mine])]), numbers(theirs)
+
+
+def sinks_that_are_none(link, way):
+    """O and L with sinks of −∞, NaN and ∞, one for each of three heads; the same by one process."""
+    rng = torch.Generator().manual_seed(0)
+    Q, K, V = (torch.randn(3, 7, 4, generator=rng, dtype=torch.float64) for _ in range(3))
+    sink = torch.tensor([-torch.inf, torch.nan, torch.inf])
+    shards, mine = rows(link, "contiguous", 7)
+    O, L = WAYS[way](*(x[:, mine] for x in (Q, K, V)), group=link, shards=shards, sink=sink)
+    o, l = torch_direct.attention(Q, K, V, sink=sink)
+    return numbers((O, L)), numbers((o[:, mine], l[:, mine]))
+
+
+def large_values(link):
+    """O of values near the largest number, of both signs: and the largest that there is."""
+    limit = torch.finfo(torch.float32).max
+    shards, mine = rows(link, "contiguous", 8)
+    V = (limit * torch.tensor([1.0, -1.0]).repeat(4))[:, None]
+    Q = torch.zeros(1, len(mine), 2)
+    same, _ = ring(Q, Q, V.abs()[mine][None], group=link, shards=shards)
+    mixed, _ = ring(Q, Q, V[mine][None], group=link, shards=shards)
+    return (same / limit).numpy(), (mixed / limit).numpy()
+
+
 def not_finite(link, way, where, value):
     """O, dQ, dK and dV with a NaN or infinity in a key, a value or dO; the last keys are seen by nobody."""
     rng = torch.Generator().manual_seed(0)
     n = 12
     Q, K, V, dO = (torch.randn(1, 4, n, 3, generator=rng, dtype=torch.float64) for _ in range(4))
     {"K": K, "V": V, "dO": dO}[where][0, 1, 7] = value
-    from selfattention import masks
-    from selfattention.implementations import torch_direct
-
     rule = masks.causal & masks.prefix(9)
     leaves = [x.clone().requires_grad_() for x in (Q, K, V)]
     O, _ = torch_direct.attention(*leaves, mask=rule)
@@ -175,7 +264,7 @@ def differing(link, way, change):
     dtype = change.get("dtype", torch.float32)
     Q, K, V = (torch.ones(2, heads, length, d, dtype=dtype) for heads in (h, g, g))
     Q.requires_grad_(change.get("learns", False))
-    how = {name: change[name] for name in ("mask", "scale") if name in change}
+    how = {name: change[name] for name in ("mask", "scale", "softcap", "sink") if name in change}
     WAYS[change.get("way", way)](Q, K, V, group=link, shards=shards, **how)
 
 
@@ -200,24 +289,26 @@ class Recorded(Link):
         return moving
 
 
-def order_of_events(link):
+def order_of_events(link, n=8, backward=False):
     """What a ring does one after the other: messages begun, tiles computed, messages waited for."""
     link = Recorded(link.group)
     link.events = []
-    n = 8
     shards, mine = rows(link, "contiguous", n)
-    Q, K, V = (torch.ones(2, len(mine), 3) for _ in range(3))
-    tiled = ring_module._State.merge
+    Q, K, V = (torch.ones(2, len(mine), 3, requires_grad=backward) for _ in range(3))
+    usual = ring_module._Tile.of
 
-    def merge(self, *arguments):
+    def of(self, *arguments):
         link.events.append("tile")
-        return tiled(self, *arguments)
+        return usual(self, *arguments)
 
-    ring_module._State.merge = merge
+    ring_module._Tile.of = of
     try:
-        ring(Q, K, V, group=link, shards=shards)
+        O, _ = ring(Q, K, V, group=link, shards=shards)
+        if backward:
+            link.events.clear()
+            O.sum().backward()
     finally:
-        ring_module._State.merge = tiled
+        ring_module._Tile.of = usual
     return link.events
 
 
@@ -287,15 +378,18 @@ def paused(link, way, rank, step, here):
     O.sum().backward()
 
 
-def failing(link, rank):
-    """A ring in which one rank's tile raises."""
-    n = 8
+def failing(link, rank, n=8, tile=1):
+    """A ring in which one rank raises in one of its tiles."""
     shards, mine = rows(link, "contiguous", n)
     Q, K, V = (torch.ones(4, len(mine), 3) for _ in range(3))
     merge = ring_module._State.merge
 
+    counted = iter(range(1, 1000))
+
     def broken(self, *arguments):
-        raise MemoryError("no room for a tile")
+        if next(counted) == tile:
+            raise MemoryError("no room for a tile")
+        return merge(self, *arguments)
 
     if link.rank == rank:
         ring_module._State.merge = broken

@@ -40,7 +40,7 @@ def test_what_a_rank_holds_by_hand():
     """X and Y as a whole where heads are divided, of one's own tokens where they are."""
     held = {name: split.held_bytes for name, split in splits(TOY, SMALL, 2).items()}
     assert held["heads"] == head_parallel_words(4, 3, 1, 1, 1, 1)
-    assert held["ring"] == 2 * 2 * 3 + ring_words(2, 2, 2, 2, 1, 1)
+    assert held["ring"] == 2 * 2 * 3 + ring_words(2, 2, 2, 2, 2, 1, 1)
     assert held["all-to-all"] == 2 * 2 * 3 + all_to_all_words(4, 2, 2, 1, 2, 1, 1, 1)
     wide = splits(TOY, replace(SMALL, word_bytes=4), 2)
     assert {name: split.held_bytes for name, split in wide.items()} == {n: 4 * b for n, b in held.items()}

@@ -64,9 +64,16 @@ def test_the_work_of_the_rank_that_has_most():
 
 
 def test_arrays_alone():
-    one, rank = devices.arrays(ALONE, 1, Case()), devices.arrays("ring", 2, Case())
-    assert rank == round(4 * ring_words(4096, 4096, 8, 8, 64, 64) / 2**20, 1)
-    assert devices.arrays(ALONE, 1, Case(alone="direct")) - one == 4 * 8 * 8192**2 / 2**20
+    """8,192 tokens, eight heads, width 64: an array of all of them is 16 MiB, and one number a query 1/4.
+
+    One process holds Q as it is and scaled, K, V, Õ and O; c, Z and L.
+    """
+    assert devices.arrays(ALONE, 1, Case()) == round(6 * 16 + 3 / 4, 1)
+    assert devices.arrays(ALONE, 1, Case(alone="direct")) == 4 * 16 + 2 / 4 + 4 * 8 * 8192**2 / 2**20
+    rank = 4 * ring_words(4096, 4096, 1024, 8, 8, 64, 64) / 2**20
+    assert rank == 4 * 8 + 2 / 8 + 2 * 4  # Q, O, K, V; c, Z; two pieces of a quarter of K and V
+    assert devices.arrays("ring", 2, Case()) == round(rank + 3 * 4, 1)  # 2048 queries, thrice
+    assert devices.arrays("ring", 3, Case()) < devices.arrays("ring", 2, Case())
 
 
 SMALL = Case(n=31, h=4, g=2, d=8)

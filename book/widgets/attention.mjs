@@ -103,9 +103,9 @@ export const all_to_all_bytes = (n, n_own, h, h_own, g, g_own, d_k, d_v, word_by
 export const head_parallel_words = (n, d_model, h_own, g_own, d_k, d_v) =>
   n * (2 * d_model + h_own * (d_k + d_v + 1) + g_own * (d_k + d_v));
 
-/** n_r h (d_k + d_v + 2) + 3 m_r g (d_k + d_v). */
-export const ring_words = (n_own, m_own, h, g, d_k, d_v) =>
-  n_own * h * (d_k + d_v + 2) + 3 * m_own * g * (d_k + d_v);
+/** n_r h (d_k + d_v + 2) + (m_r + 2 c) g (d_k + d_v). */
+export const ring_words = (n_own, m_own, piece, h, g, d_k, d_v) =>
+  n_own * h * (d_k + d_v + 2) + (m_own + 2 * piece) * g * (d_k + d_v);
 
 /** (n_r h + n h_r)(d_k + d_v + 1) + (n_r g + n g_r)(d_k + d_v). */
 export const all_to_all_words = (n, n_own, h, h_own, g, g_own, d_k, d_v) =>

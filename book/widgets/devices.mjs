@@ -91,7 +91,7 @@ function splits({ n, h, g, d_k, d_v, d_model, seen, word_bytes }, p, wired, over
   };
   const ring = () => {
     const sent = formulas.ring_bytes(n, Math.floor(n / p), g, d_k, d_v, word_bytes);
-    const words = 2 * own * d_model + formulas.ring_words(own, own, h, g, d_k, d_v);
+    const words = 2 * own * d_model + formulas.ring_words(own, own, own, h, g, d_k, d_v);
     const seconds = formulas.ring_seconds(p, work(own, h), sent, ...wired, overlap);
     return { seconds, held_bytes: words * word_bytes };
   };

@@ -134,11 +134,11 @@ def _heads(cluster, a, p):
 
 
 def _ring(cluster, a, p):
-    """Each rank some tokens of all heads."""
+    """Each rank some tokens of all heads; shards travel whole, which takes the fewest latencies."""
     rows, wire = -(-a.n // p), cluster.wire(p)
     sent = ring_bytes(a.n, a.n // p, a.g, a.d_k, a.d_v, a.word_bytes)
     rank = a.flops(rows, a.h), sent, cluster.flops_per_second, wire.bytes_per_second, wire.latency
-    words = 2 * rows * a.d_model + ring_words(rows, rows, a.h, a.g, a.d_k, a.d_v)
+    words = 2 * rows * a.d_model + ring_words(rows, rows, rows, a.h, a.g, a.d_k, a.d_v)
     return Split(ring_seconds(p, *rank, HIDDEN), sent, words * a.word_bytes)
 
 

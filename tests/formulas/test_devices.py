@@ -150,8 +150,14 @@ def test_head_parallel_words_by_hand():
 
 
 def test_ring_words_by_hand():
-    """Two queries of one head, and three shards of two keys."""
-    assert ring_words(2, 2, 1, 1, 1, 1) == 2 * 4 + 3 * 2 * 2
+    """Two queries of one head, and three shards of two keys; or one of those, and two pieces of one key."""
+    assert ring_words(2, 2, 2, 1, 1, 1, 1) == 2 * 4 + 3 * 2 * 2
+    assert ring_words(2, 2, 1, 1, 1, 1, 1) == 2 * 4 + (2 + 2 * 1) * 2
+
+
+def test_ring_words_of_unequal_sizes():
+    """Five queries of six heads, seven keys of two groups in pieces of three; widths 11 and 13."""
+    assert ring_words(5, 7, 3, 6, 2, 11, 13) == 5 * 6 * (11 + 13 + 2) + (7 + 3 + 3) * 2 * (11 + 13)
 
 
 def test_all_to_all_words_by_hand():

@@ -170,17 +170,17 @@ def head_parallel_words(n: int, d_model: int, h_own: int, g_own: int, d_k: int, 
     return n * (2 * d_model + h_own * (d_k + d_v + 1) + g_own * (d_k + d_v))
 
 
-@scalars(n_own=whole(0), m_own=whole(0), h=whole(1), g=whole(1), d_k=whole(1), d_v=whole(0))
-def ring_words(n_own: int, m_own: int, h: int, g: int, d_k: int, d_v: int) -> int:
-    """Eq. ring-words:  n_r h (d_k + d_v + 2) + 3 m_r g (d_k + d_v).
+@scalars(n_own=whole(0), m_own=whole(0), piece=whole(0), h=whole(1), g=whole(1), d_k=whole(1), d_v=whole(0))
+def ring_words(n_own: int, m_own: int, piece: int, h: int, g: int, d_k: int, d_v: int) -> int:
+    """Eq. ring-words:  n_r h (d_k + d_v + 2) + (m_r + 2 c) g (d_k + d_v).
 
-    What a rank holds of its n_r queries, Q, Õ, c and Z of all heads, and three shards of keys and values: its
-    own, the one that it computes with and sends on, and the one that arrives meanwhile. Here all shards are
-    as long as its own, m_r. Returns a count of numbers, beside a tile of scores.
-    Raises ValueError, naming the argument that is no count.
+    What a rank holds of its n_r queries, Q, O, c and Z of all heads, and keys and values: its own m_r, the
+    c = `piece` that it computes with and sends on, and as many that arrive meanwhile. Where shards travel
+    whole, c = m_r, those are three shards; in pieces, hardly more than its own. Returns a count of numbers,
+    beside what a tile needs. Raises ValueError, naming the argument that is no count.
     Source: Liu et al. 2023.
     """
-    return n_own * h * (d_k + d_v + 2) + 3 * m_own * g * (d_k + d_v)
+    return n_own * h * (d_k + d_v + 2) + (m_own + 2 * piece) * g * (d_k + d_v)
 
 
 @scalars(
@@ -315,8 +315,9 @@ def ring_seconds(
     """Eq. ring-seconds:  (p − 1) step(t_c, t_s) + t_c,  t_c = W / (p P),  t_s = α + N / ((p − 1) β).
 
     A rank with W = `flops` operations to do and N = `sent_bytes` to send on, `ring_bytes`: in each of p steps
-    it does a p-th of the work, and in all but the last a (p − 1)-th of the bytes leaves meanwhile. Of unequal
-    ranks the one with the most work says how long it takes. Returns seconds.
+    it does a p-th of the work, and in all but the last a (p − 1)-th of the bytes leaves meanwhile, as one
+    message; in k pieces a shard waits k times, α is then k latencies. Of unequal ranks the one with the most
+    work says how long it takes. Returns seconds.
     Raises ValueError, naming the argument that does not fit.
     Source: Liu et al. 2023, section 3.
     """

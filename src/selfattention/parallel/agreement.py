@@ -98,8 +98,16 @@ def of_rule(rule: Rule | None) -> str:
     """A rule in words, with a fingerprint of all that it is made of: two that look alike may differ."""
     if rule is None:
         return "none"
-    told = blake2b(repr(_made_of(rule)).encode(), digest_size=6).hexdigest()
-    return f"{repr(rule)[:SHORT]} ({told})"
+    return f"{repr(rule)[:SHORT]} ({_fingerprint(rule)})"
+
+
+def of_numbers(array: torch.Tensor) -> str:
+    """The shape of an array that every rank must have the same of, with a fingerprint of its numbers."""
+    return f"{list(array.shape)} ({_fingerprint(array)})"
+
+
+def _fingerprint(thing):
+    return blake2b(repr(_made_of(thing)).encode(), digest_size=6).hexdigest()
 
 
 def _made_of(thing):

@@ -22,6 +22,7 @@ from selfattention.parallel.arguments import Share
 from selfattention.parallel.links import Link
 from selfattention.parallel.ring import packed, unpacked
 from selfattention.parallel.shards import Placed, checked, contiguous, places, tokens
+from selfattention.parallel.sums import shared
 
 
 def all_to_all(
@@ -35,6 +36,8 @@ def all_to_all(
     mask: Rule | None = None,
     bias: Tensor | None = None,
     scale: float | None = None,
+    softcap: float | None = None,
+    sink: Tensor | None = None,
     implementation: str = "torch_tiled",
 ) -> tuple[Tensor, Tensor]:
     """O = softmax(scale · Q Kᵀ + bias) V and L of this rank's queries, over the keys of all ranks.
@@ -50,7 +53,8 @@ def all_to_all(
     def share():
         queries = checked("shards", shards, link.size)
         keys = queries if key_shards is None else checked("key_shards", key_shards, link.size)
-        own = Share("all_to_all", link.rank, Q, K, V, queries, keys, mask, bias, scale, implementation)
+        rest = mask, bias, scale, softcap, sink, implementation
+        own = Share("all_to_all", link.rank, Q, K, V, queries, keys, *rest)
         groups = (1, *K.shape)[-3]
         if groups < link.size:
             raise ValueError(f"K has {groups} heads for {link.size} ranks; wanted a head for every rank")
@@ -67,9 +71,13 @@ def _attend(own, link, call):
     Q, K, V = _ToHeads.apply(swap, "Q, K and V", (by_query, by_key, by_key), Q, K, V)
     if bias is not None:
         (bias,) = _ToHeads.apply(swap, "bias", (by_query,), bias)
+    heads = swap.heads[link.rank]
+    sink = own.sink
+    if sink is not None:
+        sink = shared(sink, link, link.call(), "the sink")[_of(heads)]
     with link.telling("the attention of all_to_all"):
-        rule = Placed(own.rule, heads=swap.heads[link.rank])
-        O, L = own.module.attention(Q, K, V, mask=rule, bias=bias, scale=own.scale)
+        scores = {"mask": Placed(own.rule, heads=heads), "bias": bias, "scale": own.scale}
+        O, L = own.module.attention(Q, K, V, **scores, softcap=own.softcap, sink=sink)
     O, L = _ToTokens.apply(swap, "O and L", (by_query, by_query), O, L[..., None])
     return O.reshape(*own.Q.shape[:-1], O.shape[-1]), L.reshape(own.Q.shape[:-1])
 

@@ -22,7 +22,7 @@ from selfattention.implementations.arguments import (
 from selfattention.implementations.contract import Form
 from selfattention.implementations.introduction import Maker
 from selfattention.masks import Rule, everybody
-from selfattention.parallel.agreement import of_rule
+from selfattention.parallel.agreement import of_numbers, of_rule
 from selfattention.parallel.shards import Shards, tokens, total
 
 
@@ -33,7 +33,20 @@ class Share:
     """
 
     def __init__(
-        self, name, rank, Q, K, V, shards: Shards, key_shards: Shards, mask, bias, scale, implementation
+        self,
+        name,
+        rank,
+        Q,
+        K,
+        V,
+        shards: Shards,
+        key_shards: Shards,
+        mask,
+        bias,
+        scale,
+        softcap,
+        sink,
+        implementation,
     ):
         self.rank, self.shards, self.key_shards = rank, shards, key_shards
         self.Q, self.K, self.V = taken(Maker(name, "torch"), Q=Q, K=K, V=V)
@@ -41,8 +54,9 @@ class Share:
         _check_rows("Q", self.Q, shards[rank], "shards")
         _check_rows("K", self.K, key_shards[rank], "key_shards")
         self.scale = usual_scale(Q.shape[-1]) if scale is None else scale
-        form = Form(self.Q, self.K, self.V, None, None, self.scale, accumulator)  # refuses a bad scale
-        self.sums, self.batch = form.sums, form.batch
+        form = Form(self.Q, self.K, self.V, None, None, self.scale, accumulator, softcap, sink)  # or refuses
+        self.sums, self.batch, self.softcap = form.sums, form.batch, form.softcap
+        self.sink = sink_of(form)
         self.rule = rule_of(mask, total(shards), total(key_shards), form)
         self.bias = None if bias is None else self._rows_of_bias(bias)
         self.implementation = implementation
@@ -62,7 +76,7 @@ class Share:
     def described(self) -> dict[str, Any]:
         """What every rank must have the same of."""
         arrays = {"Q": self.Q, "K": self.K, "V": self.V}
-        learned = arrays | ({} if self.bias is None else {"bias": self.bias})
+        learned = arrays | {name: x for name in ("bias", "sink") if (x := getattr(self, name)) is not None}
         return {
             "dtype": str(self.Q.dtype),
             **{f"{name} (without its rows)": _without_rows(array) for name, array in arrays.items()},
@@ -71,8 +85,17 @@ class Share:
             "mask": of_rule(self.rule),
             "bias": "none" if self.bias is None else str(self.bias.dtype),
             "scale": float(self.scale),
+            "softcap": self.softcap,
+            "sink": "none" if self.sink is None else of_numbers(self.sink),
             "gradients": gradients_of(**learned),
         }
+
+
+def sink_of(form: Any) -> Tensor | None:
+    """The sink (h,) of a form in the dtype of its sums, with NaN for what is no score: ∞ as well."""
+    if form.sink is None:
+        return None
+    return (form.sink if form.bad_sink is None else form.sink.masked_fill(form.bad_sink, torch.nan))[:, 0]
 
 
 def rule_of(mask: Rule | None, n: int, m: int, form: Any) -> Rule:

@@ -30,13 +30,15 @@ def by_tokens(
     shards: Sequence[Sequence[range]],
     mask: Rule | None = None,
     scale: float | None = None,
+    softcap: float | None = None,
+    sink: Tensor | None = None,
     implementation: str = "torch_tiled",
 ) -> Tensor:
     """Y (…, n_r, d_model) of this rank's tokens X (…, n_r, d_model); `attend` is `ring` or `all_to_all`.
 
     Every rank has all of W_Q (d_model, h·d_k), W_K (d_model, g·d_k), W_V (d_model, g·d_v) and W_O
     (h·d_v, d_model), and gets their gradients of the sum of all ranks' losses: each is summed once over the
-    ranks. All else is as in `attend`, errors included.
+    ranks. All else is as in `attend`, errors included; it has no bias.
     """
     link = Link.of(group)
     matrices = {"W_Q": W_Q, "W_K": W_K, "W_V": W_V, "W_O": W_O}
@@ -46,7 +48,7 @@ def by_tokens(
         (X @ W).unflatten(-1, (heads, W.shape[1] // heads)).transpose(-3, -2)
         for W, heads in ((W_Q, h), (W_K, g), (W_V, g))
     )
-    how = {"mask": mask, "scale": scale, "implementation": implementation}
+    how = {"mask": mask, "scale": scale, "softcap": softcap, "sink": sink, "implementation": implementation}
     O, _ = attend(Q, K, V, group=link, shards=shards, **how)
     return O.transpose(-3, -2).flatten(-2) @ W_O
 

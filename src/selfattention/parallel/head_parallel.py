@@ -37,6 +37,8 @@ def head_parallel(
     mask: Rule | None = None,
     bias: Tensor | None = None,
     scale: float | None = None,
+    softcap: float | None = None,
+    sink: Tensor | None = None,
     implementation: str = "torch_tiled",
 ) -> Tensor:
     """Y = Concat(H^(1) … H^(h)) W_O, on every rank, of which each computes some heads.
@@ -45,9 +47,9 @@ def head_parallel(
     the columns of its own h heads and g groups, W_Q (d_model, h·d_k), W_K (d_model, g·d_k), W_V
     (d_model, g·d_v), and the rows W_O (h·d_v, d_model) of the same heads; `heads_of` cuts them out. A rank
     may have no head: h = g = 0. `mask` is a rule, and where it speaks of heads, of those of all ranks;
-    `bias` (…, h, n, n) is that of one's own heads.
+    `bias` (…, h, n, n) and `sink` (h,) are those of one's own heads.
 
-    Differentiable in X, whose gradient is the sum over the ranks, in the matrices and the bias.
+    Differentiable in X, whose gradient is the sum over the ranks, in the matrices, the bias and the sink.
     Raises TypeError or ValueError, naming the argument that does not fit, on the rank that has it, and
     RankFailed on the others; ValueError where two ranks differ; RankFailed where a rank does not answer.
     Source: Shoeybi et al. 2019.
@@ -58,7 +60,7 @@ def head_parallel(
         link,
         call,
         "head_parallel",
-        lambda: _Heads(X, W_Q, W_K, W_V, W_O, h, g, mask, bias, scale, implementation),
+        lambda: _Heads(X, W_Q, W_K, W_V, W_O, h, g, mask, bias, scale, softcap, sink, implementation),
     )
     counts = [other["h"] for other in others]
     own.take_rule(sum(counts))
@@ -96,14 +98,15 @@ def heads_of(
 class _Heads:
     """A rank's arguments, checked."""
 
-    def __init__(self, X, W_Q, W_K, W_V, W_O, h, g, mask, bias, scale, implementation):
+    def __init__(self, X, W_Q, W_K, W_V, W_O, h, g, mask, bias, scale, softcap, sink, implementation):
         self.X, self.h, self.g, self.bias = X, h, g, bias
         self.matrices = {"W_Q": W_Q, "W_K": W_K, "W_V": W_V, "W_O": W_O}
         check_matrices(X, W_Q, W_K, W_V, W_O, h, g)
         self.module = loaded(implementation)
-        nothing = X.new_zeros(1, 0, 1)
-        Form(nothing, nothing, nothing, None, None, scale, accumulator)  # refuses a bad scale
-        self.mask, self.scale = mask, scale
+        self.sink = sink if h else None
+        nothing = X.new_zeros(max(h, 1), 0, 1)
+        Form(nothing, nothing, nothing, None, None, scale, accumulator, softcap, self.sink)  # or refuses
+        self.mask, self.scale, self.softcap = mask, scale, softcap
 
     def take_rule(self, h):
         """Check the mask, which speaks of the heads of all ranks, if of any: all ranks raise, or none."""
@@ -117,6 +120,7 @@ class _Heads:
             "dtype": str(self.X.dtype),
             "mask": of_rule(self.mask),
             "scale": self.scale if self.scale is None else float(self.scale),
+            "softcap": self.softcap if self.softcap is None else float(self.softcap),
             "gradients": gradients_of(X=self.X, **self.matrices),
             "own": {"h": self.h},
         }
@@ -129,7 +133,8 @@ class _Heads:
         Q, K, V = (_split(X @ W, count) for W, count in ((W_Q, self.h), (W_K, self.g), (W_V, self.g)))
         rule = None if self.mask is None else Placed(self.rule, heads=heads)
         scale = usual_scale(Q.shape[-1]) if self.scale is None else self.scale
-        O, _ = self.module.attention(Q, K, V, mask=rule, bias=self.bias, scale=scale)
+        scores = {"mask": rule, "bias": self.bias, "scale": scale, "softcap": self.softcap}
+        O, _ = self.module.attention(Q, K, V, **scores, sink=self.sink)
         return O.transpose(-3, -2).flatten(-2) @ W_O
 
 

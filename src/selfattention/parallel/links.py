@@ -66,18 +66,22 @@ class Link:
         step: str,
         call: int,
         send: Mapping[int, Tensor],
-        receive: Mapping[int, Sequence[int]],
+        receive: Mapping[int, Sequence[int] | Tensor],
         like: Tensor,
     ) -> "Moving":
-        """Begin to send these tensors, and to receive others of these shapes, by rank; dtype that of `like`.
+        """Begin to send these tensors, and to receive others, by rank; dtype that of `like`.
 
+        Those have these shapes, or come into these contiguous tensors, whose numbers are lost.
         `step` is what an error calls it. What is empty is not sent. Raises ValueError for another dtype.
         """
         for peer, tensor in send.items():
             if tensor.dtype != like.dtype:
                 raise ValueError(f"{step} sends rank {peer} {tensor.dtype}; wanted {like.dtype}")
         out = {peer: tensor.detach().contiguous() for peer, tensor in send.items() if tensor.numel()}
-        into = {peer: like.new_empty(tuple(shape)) for peer, shape in receive.items()}
+        into = {
+            peer: room if isinstance(room, Tensor) else like.new_empty(tuple(room))
+            for peer, room in receive.items()
+        }
         moving = Moving(self, step, out, into)
         moving.begin(call % 2**20)
         self.in_flight += moving.bytes

@@ -1,15 +1,16 @@
 """Attention around a ring: keys and values travel, queries stay, and every rank merges what comes.
 
-In step t rank r computes with the shard of rank r − t, while that shard goes on to rank r + 1 and the next
-one arrives: what is waited for is what the computing did not cover. A rank never holds more than its own
-keys and two shards that travel. On the way back keys and values go around once more, and the sums of their
-gradients behind them, one step later, until each has come home.
+In step t rank r computes with keys of rank r − t, while they go on to rank r + 1 and the next ones arrive:
+what is waited for is what the computing did not cover. Shards are passed around in pieces of `KEYS` keys, one
+piece of every rank after the other, so that a rank holds its own shard and two pieces that travel. Of its
+queries `ROWS` at a time meet them, and of those alone there is another O. On the way back keys and values go
+around once more, and the sums of their gradients behind them, one step later, until each has come home.
 
 PyTorch has an experimental `context_parallel` of its own. In 2.13, on a processor and by the plain kernel, it
 is right without a mask, and raises an error for a causal one; rules it has none.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from selfattention.extras import needed
@@ -23,11 +24,25 @@ with needed():
 
 from selfattention.implementations.contract import LARGE
 from selfattention.implementations.learned_bias import bias_backward
+from selfattention.implementations.learned_sink import sink_backward
 from selfattention.masks import Rule, Says
 from selfattention.parallel.agreement import agreed
 from selfattention.parallel.arguments import Share
 from selfattention.parallel.links import Link
-from selfattention.parallel.shards import Placed, checked, places, tokens
+from selfattention.parallel.shards import (
+    Placed,
+    Shard,
+    Shards,
+    checked,
+    pieces,
+    places,
+    places_within,
+    tokens,
+)
+from selfattention.parallel.sums import shared
+
+KEYS = 1024  # of a rank, that travel at a time: a message long enough to hide its latency
+ROWS = 2048  # queries of a rank, that meet a piece at a time
 
 
 def ring(
@@ -41,6 +56,8 @@ def ring(
     mask: Rule | None = None,
     bias: Tensor | None = None,
     scale: float | None = None,
+    softcap: float | None = None,
+    sink: Tensor | None = None,
     implementation: str = "torch_tiled",
 ) -> tuple[Tensor, Tensor]:
     """O = softmax(scale · Q Kᵀ + bias) V and L of this rank's queries, over the keys of all ranks.
@@ -48,12 +65,12 @@ def ring(
     Q (…, h, n_r, d_k), K (…, g, m_r, d_k) and V (…, g, m_r, d_v) are the rows that `shards[rank]` names,
     and `key_shards[rank]` where the keys are divided otherwise, in that order: `shards.contiguous(n, p)`,
     `shards.zigzag(n, p)` or any other. `mask` is a rule, asked for the positions in the whole; `bias`
-    (…, h, n_r, m) has this rank's rows and every key, in the order of positions. All else is as the
-    contract of `implementations` has it; `implementation` names the one that computes a tile, which must take
-    its weights from L on the way back: not `torch_direct`.
+    (…, h, n_r, m) has this rank's rows and every key, in the order of positions. `sink` (h,) is the same on
+    every rank. All else is as the contract of `implementations` has it; `implementation` names the one that
+    computes a tile, which must take its weights from L on the way back: not `torch_direct`.
 
-    Differentiable in Q, K, V and bias: where it is, every rank has to go backward, for the gradients of
-    its keys come from all of them.
+    Differentiable in Q, K, V, bias and sink: where it is, every rank has to go backward, for the gradients
+    of its keys come from all of them. That of the sink is summed over the ranks, which adds bytes of its own.
     Raises TypeError or ValueError, naming the argument that does not fit, on the rank that has it, and
     RankFailed on the others; ValueError where two ranks differ; RankFailed where a rank does not answer.
     Source: Liu et al. 2023.
@@ -68,105 +85,143 @@ def ring(
             raise ValueError(
                 f"implementation is {implementation!r}; wanted one that takes its weights from L"
             )
-        return Share("ring", link.rank, Q, K, V, queries, keys, mask, bias, scale, implementation)
+        rest = mask, bias, scale, softcap, sink, implementation
+        return Share("ring", link.rank, Q, K, V, queries, keys, *rest)
 
     own, _ = agreed(link, call, "ring", share)
-    return _Ring.apply(own.Q, own.K, own.V, own.bias, own, link, call)
+    s = own.sink if own.sink is None else shared(own.sink, link, link.call(), "the sink")
+    return _Ring.apply(own.Q, own.K, own.V, own.bias, s, own, link, call)
 
 
 class _Ring(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, Q, K, V, bias, share, link, call):
+    def forward(ctx: Any, Q, K, V, bias, sink, share, link, call):
         state = _State(Q, V, share)
-        kept = []
-        for step, keys in _travelling(link, call, share, K, V, "ring"):
-            with link.telling(f"step {step} of ring"):
-                for tile in _tiles(share, keys.rank):
-                    kept.append(state.seen(tile, *tile.of(Q, keys.K, keys.V, bias, share.scale)))
-                    if not any(ctx.needs_input_grad):
-                        kept.clear()
+
+        def meet(where, keys):
+            for tile in _tiles(share, keys.spans):
+                state.see(tile.rows, *tile.of(Q, keys.K, keys.V, bias))
+
+        _around(link, call, share, K, V, "ring", meet)
+        if sink is not None:
+            state.see_sink(sink)
         O, L = state.finished(Q.dtype)
-        if not (ctx.needs_input_grad[3] or large(L).any()):
-            kept = []  # L alone tells the weights
         ctx.set_materialize_grads(False)
-        ctx.save_for_backward(Q, K, V, bias, O, L, state.c, state.Z, *kept)
+        ctx.save_for_backward(Q, K, V, bias, sink, O, L, state.c, state.Z)
         ctx.rest = share, link, call
         return O, L
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, dO, dL):
-        Q, K, V, bias, *states = ctx.saved_tensors
+        Q, K, V, bias, sink, *states = ctx.saved_tensors
         share, link, call = ctx.rest
         back = _Back(share, Q, dO, dL, states, bias if ctx.needs_input_grad[3] else None)
         home = _Homeward(link, call, share, K, V)
-        for step, keys in _travelling(link, call, share, K, V, "ring backward"):
-            with link.telling(f"step {step} of ring backward"):
-                dK, dV = (torch.zeros_like(array, dtype=share.sums) for array in (keys.K, keys.V))
-                for tile in _tiles(share, keys.rank):
-                    back.add(tile, *tile.of(Q, keys.K, keys.V, bias, share.scale), dK, dV)
-            home.add(step, dK, dV)
+
+        def meet(where, keys):
+            sums = _Keys(keys.rank, keys.cut, K, V, torch.zeros_like(keys.packed, dtype=share.sums))
+            for tile in _tiles(share, keys.spans):
+                back.add(tile, *tile.of(Q, keys.K, keys.V, bias), sums.K, sums.V)
+            home.add(where, sums)
+
+        _around(link, call, share, K, V, "ring backward", meet)
         dK, dV = home.arrived()
-        return back.dQ.to(Q.dtype), dK.to(K.dtype), dV.to(V.dtype), back.dB, None, None, None
+        ds = sink_backward(back.dO, back.O, back.L, sink=sink) if ctx.needs_input_grad[4] else None
+        return back.dQ.to(Q.dtype), dK.to(K.dtype), dV.to(V.dtype), back.dB, ds, None, None, None
 
 
 # What travels ------------------------------------------------------------------------------------------
 
 
 class _Keys:
-    """Keys and values of a rank, in one flat message: K (…, g, m_r, d_k), then V (…, g, m_r, d_v)."""
+    """The keys and values of a rank in a piece, `cut`, of all shards; or the gradients of both.
 
-    def __init__(self, rank, packed, share, K, V):
-        self.rank, self.packed = rank, packed
-        m = tokens(share.key_shards[rank])
-        shapes = [(*array.shape[:-2], m, array.shape[-1]) for array in (K, V)]
-        self.K, self.V = unpacked(packed, shapes)
+    In one flat message: K (…, g, m_i, d_k), then V (…, g, m_i, d_v).
+    """
+
+    def __init__(self, rank, cut: Shards, K, V, packed):
+        self.rank, self.cut, self.spans, self.packed = rank, cut, cut[rank], packed
+        shapes = [(*array.shape[:-2], tokens(self.spans), array.shape[-1]) for array in (K, V)]
+        self.K, self.V = unpacked(self.packed, shapes)
+
+    def places(self, shard):
+        """Where each range stands here, and where in the rows of the whole shard."""
+        return zip(places(self.spans), places_within(self.spans, shard), strict=True)
 
 
-def _travelling(link, call, share, K, V, name):
-    """(step, keys) of every rank, one's own first, each while the next one is on its way."""
+def _around(link, call, share, K, V, name, meet):
+    """`meet(where, keys)` for every rank's keys, piece by piece, one's own first, while the next are coming.
+
+    There is room for two pieces, which are filled by turns: `meet` must not keep what it has met.
+    """
     behind, ahead = (link.rank - 1) % link.size, (link.rank + 1) % link.size
-    keys = _Keys(link.rank, packed(K, V), share, K, V)
-    for step in range(link.size):
-        last, coming = step == link.size - 1, (keys.rank - 1) % link.size
-        if not last:
-            shape = (_words(share, coming, K, V),)
-            moving = link.start(
-                f"step {step} of {name}", call, {ahead: keys.packed}, {behind: shape}, keys.packed
-            )
-        yield step, keys
-        if not last:
-            keys = _Keys(coming, moving.wait()[behind], share, K, V)
-            del moving  # and with it what has been sent, before the next one needs its place
+    cuts = pieces(share.key_shards, KEYS)
+    longest = max(_words(spans, K, V) for cut in cuts for spans in cut)
+    rooms = [K.new_empty(longest) for _ in range(min(2, link.size))]
+    for i, cut in enumerate(cuts):
+        piece = f", piece {i + 1} of {len(cuts)}" if len(cuts) > 1 else ""
+        keys = _own(share, cut, K, V, rooms[0])
+        for step in range(link.size):
+            where, moving = f"step {step} of {name}{piece}", None
+            if step < link.size - 1:
+                coming = (keys.rank - 1) % link.size
+                room = rooms[(step + 1) % 2][: _words(cut[coming], K, V)]
+                moving = link.start(where, call, {ahead: keys.packed}, {behind: room}, room)
+            with link.telling(where):
+                meet(where, keys)
+            if moving is not None:
+                keys = _Keys(coming, cut, K, V, moving.wait()[behind])
+
+
+def _own(share, cut, K, V, room):
+    """A copy of this rank's own, in the order of its positions, wherever they lie in memory."""
+    own = _Keys(share.rank, cut, K, V, room[: _words(cut[share.rank], K, V)])
+    for here, there in own.places(share.key_shards[share.rank]):
+        own.K[..., here, :], own.V[..., here, :] = K[..., there, :], V[..., there, :]
+    return own
 
 
 class _Homeward:
-    """The sums of the gradients of each rank's keys: one's own stay, all others go on with what came."""
+    """The sums of the gradients of each rank's keys: one's own stay, all others go on with what came.
+
+    The last message of a piece, what all others add to one's own, is waited for in the next one's step 0.
+    """
 
     def __init__(self, link, call, share, K, V):
         self.link, self.call, self.share, self.K, self.V = link, call, share, K, V
         self.behind, self.ahead = (link.rank - 1) % link.size, (link.rank + 1) % link.size
-        self.moving = self.own = None
+        self.dK, self.dV = (torch.zeros_like(array, dtype=share.sums) for array in (K, V))
+        self.moving = self.cut = None
 
-    def add(self, step, dK, dV):
+    def add(self, where, sums):
         """What this rank adds in this step, to the keys that were here in it."""
-        if step == 0:
-            self.own = dK, dV
+        if sums.rank == self.link.rank:
+            self._settle()
+            self._add_to_own(sums)
             return
-        mine = packed(dK, dV)
         if self.moving is not None:
-            mine = mine + self.moving.wait()[self.behind]
-        coming = (self.link.rank - 1 - step) % self.link.size  # the shard that the rank behind has just done
-        shape, name = (_words(self.share, coming, self.K, self.V),), f"step {step} of ring backward"
-        self.moving = self.link.start(name, self.call, {self.ahead: mine}, {self.behind: shape}, mine)
+            sums.packed += self.moving.wait()[self.behind]
+        coming = (sums.rank - 1) % self.link.size  # whose keys the rank behind has just done
+        shape = (_words(sums.cut[coming], self.K, self.V),)
+        message = {self.ahead: sums.packed}, {self.behind: shape}, sums.packed
+        self.moving, self.cut = self.link.start(where, self.call, *message), sums.cut
 
     def arrived(self):
         """The gradients of one's own keys, from all ranks."""
-        if self.moving is None:
-            return self.own
-        shapes = [array.shape for array in self.own]
-        others = unpacked(self.moving.wait()[self.behind], shapes)
-        return tuple(one + other for one, other in zip(self.own, others, strict=True))
+        self._settle()
+        return self.dK, self.dV
+
+    def _settle(self):
+        if self.moving is not None:
+            came = self.moving.wait()[self.behind]
+            self._add_to_own(_Keys(self.link.rank, self.cut, self.K, self.V, came))
+            self.moving = None
+
+    def _add_to_own(self, sums):
+        for here, there in sums.places(self.share.key_shards[self.link.rank]):
+            self.dK[..., there, :] += sums.K[..., here, :]
+            self.dV[..., there, :] += sums.V[..., here, :]
 
 
 def packed(*arrays: Tensor) -> Tensor:
@@ -180,44 +235,52 @@ def unpacked(flat: Tensor, shapes: Sequence[Sequence[int]]) -> list[Tensor]:
     return [part.view(tuple(shape)) for part, shape in zip(flat.split(sizes), shapes, strict=True)]
 
 
-def _words(share, rank, K, V):
-    """How many numbers the keys and values of a rank are."""
-    per_key = sum(array.shape[:-2].numel() * array.shape[-1] for array in (K, V))
-    return tokens(share.key_shards[rank]) * per_key
+def _words(spans, K, V):
+    """How many numbers the keys and values of these positions are."""
+    return tokens(spans) * sum(array.shape[:-2].numel() * array.shape[-1] for array in (K, V))
 
 
 # What is computed ---------------------------------------------------------------------------------------
 
 
 class _Tile:
-    """Some of this rank's queries beside some of a rank's keys: where they are here, and in the whole."""
+    """Some of this rank's queries beside some keys that are here: where they are, here and in the whole."""
 
-    def __init__(self, rows, columns, span, keys, rule):
-        self.rows, self.columns, self.keys, self.rule = rows, columns, keys, rule
-        self.down, self.along = span.start, keys.start
+    def __init__(self, share, rows, span, columns, keys, rule):
+        self.share, self.rows, self.columns, self.keys = share, rows, columns, keys
+        self.rule = None if rule is None else Placed(rule, span.start, keys.start)
 
-    def of(self, Q, K, V, bias, scale):
+    def of(self, Q, K, V, bias):
         """The contract's arguments for this tile."""
-        rule = None if self.rule is None else Placed(self.rule, self.down, self.along)
         if bias is not None:
             bias = bias[..., self.rows, self.keys.start : self.keys.stop]
         arrays = Q[..., self.rows, :], K[..., self.columns, :], V[..., self.columns, :]
-        return *arrays, {"mask": rule, "bias": bias, "scale": scale}
+        scores = {"scale": self.share.scale, "softcap": self.share.softcap}
+        return *arrays, scores | {"mask": self.rule, "bias": bias}
 
 
-def _tiles(share, rank):
-    """The tiles of this rank's queries and that rank's keys in which somebody may see somebody."""
-    mine, theirs = share.shards[share.rank], share.key_shards[rank]
-    for rows, span in zip(places(mine), mine, strict=True):
-        for columns, keys in zip(places(theirs), theirs, strict=True):
+def _tiles(share, spans: Shard) -> Iterator[_Tile]:
+    """The tiles of this rank's queries and those keys in which somebody may see somebody."""
+    for rows, span in _rows(share.shards[share.rank]):
+        for columns, keys in zip(places(spans), spans, strict=True):
             says = share.rule.says(span, keys)
             if says is not Says.NOBODY:
-                rule = share.rule if says is Says.SOMEBODY else None
-                yield _Tile(rows, columns, span, keys, rule)
+                yield _Tile(share, rows, span, columns, keys, share.rule if says is Says.SOMEBODY else None)
+
+
+def _rows(shard):
+    """A shard's rows, so many at a time: where they are, and their positions."""
+    for place, span in zip(places(shard), shard, strict=True):
+        for i in range(0, len(span), ROWS):
+            part = span[i : i + ROWS]
+            yield slice(place.start + i, place.start + i + len(part)), part
 
 
 class _State:
-    """c, Z and Õ of every query so far: the L and O of a tile are a state as well, (L, 1, O)."""
+    """c, Z and O of every query so far: the L and O of a tile are a state as well, (L, 1, O).
+
+    Merged is their mean, O + w (O_t − O) with w = e^{L_t − c} / Z: it neither grows with Z nor drifts.
+    """
 
     def __init__(self, Q, V, share):
         self.attention = share.module.attention
@@ -225,24 +288,28 @@ class _State:
         self.Z = torch.zeros_like(self.c)
         self.O = Q.new_zeros((*Q.shape[:-1], V.shape[-1]), dtype=share.sums)
 
-    def seen(self, tile, q, k, v, options):
-        """What the tile's queries know once they have seen its keys; its L."""
-        O, L = self.attention(q, k, v, **options)
-        self.merge(tile.rows, O, L)
-        return L
+    def see(self, rows, q, k, v, options):
+        """What these queries know once they have seen a tile's keys."""
+        self.merge(rows, *self.attention(q, k, v, **options))
+
+    def see_sink(self, s):
+        """One key more for all queries of a head, (s, 1, 0)."""
+        nothing = self.O.new_zeros(()).expand(self.O.shape)
+        self.merge(slice(None), nothing, (s[:, None] if self.c.dim() > 1 else s).expand(self.c.shape))
 
     def merge(self, rows, O, L):
+        """In place, so that of all queries there is one O."""
         earlier = self.c[..., rows]
         c = torch.maximum(earlier, L)
         a, b = (torch.exp(x - finite(c)) for x in (earlier, L))
-        self.c[..., rows] = c
-        self.Z[..., rows] = a * self.Z[..., rows] + b
-        self.O[..., rows, :] = a[..., None] * self.O[..., rows, :] + b[..., None] * O
+        Z = a * self.Z[..., rows] + b
+        self.c[..., rows], self.Z[..., rows] = c, Z
+        weight = b / torch.where(Z == 0, 1, Z)  # NaN stays
+        self.O[..., rows, :].lerp_(O.to(self.O.dtype), weight[..., None])
 
     def finished(self, dtype):
         """O, in the dtype of the inputs, and L."""
-        Z = torch.where(self.Z == 0, 1, self.Z)  # NaN stays
-        return (self.O / Z[..., None]).to(dtype), torch.log(self.Z) + finite(self.c)
+        return self.O.to(dtype), torch.log(self.Z) + finite(self.c)
 
 
 class _Back:
@@ -256,9 +323,10 @@ class _Back:
 
     def __init__(self, share, Q, dO, dL, states, bias):
         self.share = share
-        self.O, self.L, self.c, self.Z, *kept = states
-        self.kept, self.more = iter(kept), dL is not None
+        self.O, self.L, self.c, self.Z = states
+        self.more = dL is not None
         self.live, self.hard = self.L.isfinite(), large(self.L)
+        self.own_weights = bias is not None or bool(self.hard.any())
         self.dO = torch.zeros_like(self.O) if dO is None else dO
         if self.more:
             one = torch.where(dL.isfinite(), 1.0, torch.nan)[..., None]
@@ -268,12 +336,13 @@ class _Back:
         self.dB = None if bias is None else torch.zeros_like(bias, memory_format=torch.contiguous_format)
 
     def add(self, tile, q, k, v, options, dK, dV):
-        rows, L_t = tile.rows, next(self.kept, None)
+        rows = tile.rows
         dO, O, L, hard = (x[..., rows, :] for x in (self.dO, self.O, self.L[..., None], self.hard[..., None]))
         L = L[..., 0]
         if self.more:
             v = torch.nn.functional.pad(v, (0, 1))
-        if L_t is not None:
+        if self.own_weights:
+            _, L_t = self.share.module.attention(q, k, v, **options)
             scaled, own = self._by_own_weights(rows, L_t)
             if self.dB is not None:
                 given = scaled, q, k, v, O, own

@@ -60,6 +60,31 @@ def places(shard: Shard) -> list[slice]:
     return [slice(start, stop) for start, stop in pairwise(ends)]
 
 
+def pieces(shards: Shards, most: int) -> list[Shards]:
+    """The shards cut into so many parts that none has more than `most` positions, but for the rounding.
+
+    Every range is cut into as many: of zig-zag shards each part has something from the front and as much
+    from the back, and so under a causal mask the same work for all ranks.
+    """
+    count = max(1, *(-(-tokens(shard) // most) for shard in shards))
+    return [tuple(_part(shard, i, count) for shard in shards) for i in range(count)]
+
+
+def _part(shard, i, count):
+    cut = (span[i * len(span) // count : (i + 1) * len(span) // count] for span in shard)
+    return tuple(span for span in cut if span)
+
+
+def places_within(part: Shard, shard: Shard) -> list[slice]:
+    """Where in the rows of its shard each range of a part stands."""
+    return [
+        slice(place.start + cut.start - span.start, place.start + cut.stop - span.start)
+        for place, span in zip(places(shard), shard, strict=True)
+        for cut in part
+        if cut.start in span
+    ]
+
+
 class Placed(Rule):
     """A rule, asked by rows and columns that stand `down` and `along` places further on, of some heads.
 
