@@ -1,0 +1,124 @@
+"""How arrays lie, and how a mask says who may see whom."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+
+class Unsayable(Exception):
+    """A mask that a form has no room for: one for every query, where only keys are hidden."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """An order of axes: `there` from (…, n, d), `back` from what came."""
+
+    name: str
+    axes: int
+    there: Callable = lambda x: x
+    back: Callable = lambda x: x
+
+
+def _moved(*order):
+    inverse = np.argsort(order)
+    return lambda x: x.transpose(order), lambda x: x.transpose(inverse)
+
+
+LAYOUTS = [
+    Layout("(n, d)", 2),
+    Layout("(batch, n, d)", 3),
+    Layout("(batch, heads, n, d)", 4),
+    Layout("(batch, n, heads, d)", 4, *_moved(0, 2, 1, 3)),
+    Layout("(n, batch, d)", 3, *_moved(1, 0, 2)),
+    Layout("(d, n)", 2, *_moved(1, 0)),
+    Layout("(batch, d, n)", 3, *_moved(0, 2, 1)),
+]
+"""Those that people write, the usual ones first."""
+
+
+@dataclass(frozen=True)
+class Form:
+    """A mask as an array: its axes, and what stands for a key that may be seen."""
+
+    name: str
+    shape: Callable
+    value: Callable
+
+    def __call__(self, visible: np.ndarray, dtype) -> np.ndarray:
+        """The mask for `visible` (…, n, m); raises Unsayable."""
+        return np.ascontiguousarray(self.value(self.shape(visible), dtype))
+
+
+def _same_along(visible, axis):
+    if not (visible == visible.take([0], axis)).all():
+        raise Unsayable
+    return visible.take(0, axis)
+
+
+def _whole(visible):
+    return visible
+
+
+def _one_head(visible):
+    if visible.ndim < 4:
+        raise Unsayable
+    return _same_along(visible, 1)[:, None]
+
+
+def _without_heads(visible):
+    if visible.ndim < 4:
+        raise Unsayable
+    return _same_along(visible, 1)
+
+
+def _one_for_all(visible):
+    if visible.ndim < 3:
+        raise Unsayable
+    while visible.ndim > 2:
+        visible = _same_along(visible, 0)
+    return visible
+
+
+def _keys(visible):
+    """(batch, m), or (m) without a batch."""
+    visible = _same_along(visible, -2)
+    return _same_along(visible, 1) if visible.ndim == 3 else visible
+
+
+def _keys_with_axes(visible):
+    """(batch, 1, 1, m), or (batch, 1, m)."""
+    if visible.ndim < 3:
+        raise Unsayable
+    keys = _keys(visible)
+    return keys.reshape(len(keys), *(1,) * (visible.ndim - 2), keys.shape[-1])
+
+
+SHAPES = {
+    "as large as the scores": _whole,
+    "(batch, 1, n, m)": _one_head,
+    "(batch, n, m)": _without_heads,
+    "(n, m)": _one_for_all,
+    "(batch, 1, …, m)": _keys_with_axes,
+    "(batch, m)": _keys,
+}
+
+
+def _additive(visible, dtype):
+    return np.where(visible, 0, -np.inf).astype(dtype)
+
+
+VALUES = {
+    "True = may be seen": lambda visible, dtype: visible,
+    "True = hidden": lambda visible, dtype: ~visible,
+    "1 = may be seen": lambda visible, dtype: visible.astype(dtype),
+    "1 = hidden": lambda visible, dtype: (~visible).astype(dtype),
+    "1 = may be seen, whole numbers": lambda visible, dtype: visible.astype(np.int64),
+    "1 = hidden, whole numbers": lambda visible, dtype: (~visible).astype(np.int64),
+    "added to the scores, 0 or −∞": _additive,
+}
+FORMS = [
+    Form(f"{shape}, {value}", put, written)
+    for value, written in VALUES.items()
+    for shape, put in SHAPES.items()
+]

@@ -1,0 +1,109 @@
+"""A way to call: whose argument is what, in which layout, with which mask, of which library."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from selfattention.examining.cases import Case
+from selfattention.examining.kinds import KINDS, Kind
+from selfattention.examining.layouts import FORMS, LAYOUTS, Form, Layout
+from selfattention.examining.process import Answer, Stranger
+from selfattention.examining.roles import GIVEN, Argument, assignments
+
+LEAVE = object()  # an argument that is not passed
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One way. `roles` says which argument is what; those that it does not name are left out."""
+
+    kind: Kind
+    arguments: tuple[Argument, ...]
+    roles: tuple[tuple[str, str], ...]
+    layout: Layout
+    library: str
+    dtype: str
+    form: Form | None = None
+    scale: float = -0.5  # the power of d_k that an argument for it gets, where there must be one
+
+    def has(self, role: str) -> bool:
+        """Whether an argument has this role."""
+        return any(role == has for _, has in self.roles)
+
+    def with_form(self, form: Form) -> "Plan":
+        """The same with a mask of that form."""
+        return replace(self, form=form)
+
+    def call(self, stranger: Stranger, case: Case) -> Answer:
+        """What comes of a case; raises Unsayable where the mask cannot be said so."""
+        args, named, roles = [], {}, dict(self.roles)
+        for argument in self._places():
+            value = LEAVE
+            if argument.name in roles:
+                value = self._value(roles[argument.name], argument, case)
+            if value is LEAVE:
+                continue
+            before = self._places().index(argument)
+            if argument.by_name_only or len(args) < before:
+                named[argument.name] = value
+            else:
+                args.append(value)
+        return stranger.call(args, named, self.library)
+
+    def _places(self):
+        stars = [Argument(name, True) for name, _ in self.roles if name.startswith("*")]
+        return stars or self.arguments
+
+    def _value(self, role, argument, case):
+        if role in GIVEN:
+            return self._array(role, case.arrays)
+        if role == "mask":
+            return self._mask(argument, case)
+        if role == "causal":
+            return case.causal
+        if role == "training":
+            return argument.name.startswith("det")
+        if role == "dropout" and isinstance(argument.default, float):
+            return 0.0
+        return self._number(role, case.arrays) if argument.required else LEAVE
+
+    def _number(self, role, arrays):
+        Q = arrays.get("Q", arrays.get("S"))
+        d_k, heads = Q.shape[-1], Q.shape[-3] if Q.ndim > 3 else 1
+        return {"scale": d_k**self.scale, "d_k": d_k, "heads": heads, "block": 16, "dropout": 0.0}.get(role)
+
+    def _array(self, role, arrays):
+        if role in ("QK", "QKV"):
+            return tuple(self._there(arrays[x]) for x in role)
+        return self._there(arrays[{"X": "Q", "memory": "K"}.get(role, role)])
+
+    def _there(self, x):
+        return np.ascontiguousarray(self.layout.there(x.astype(self.dtype)))
+
+    def _mask(self, argument, case):
+        visible = None if case.causal else case.arrays.get("visible")
+        if visible is None and (self.form is None or not argument.required):
+            return None if argument.required else LEAVE
+        if visible is None:
+            visible = np.ones((*case.arrays["Q"].shape[:-1], case.arrays["K"].shape[-2]), bool)
+        return self.form(visible, self.dtype)
+
+
+def plans(stranger: Stranger) -> list[Plan]:
+    """All ways that the signature leaves open, the likeliest first."""
+    libraries = [stranger.library, *({"numpy", "torch"} - {stranger.library})]
+    arguments = tuple(stranger.arguments)
+    return [
+        Plan(kind, arguments, tuple(way.items()), layout, library, dtype, form, scale)
+        for library in libraries
+        for dtype in ("float64", "float32")
+        for kind in KINDS
+        for way in assignments(stranger.arguments, kind.handed)
+        for layout in LAYOUTS
+        for form in ([None, *FORMS] if _must("mask", way, arguments) else [None])
+        for scale in ((-0.5, 0.5) if _must("scale", way, arguments) else (-0.5,))
+    ]
+
+
+def _must(role, way, arguments):
+    return any(a.required and way.get(a.name) == role for a in arguments)

@@ -1,0 +1,127 @@
+"""The examined function, as the examiner has it: in another process, one call at a time."""
+
+import contextlib
+import multiprocessing
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+
+from selfattention.examining import stranger
+from selfattention.examining.roles import Argument
+from selfattention.grading import channel
+
+STARTING, CALL = 30, 5  # seconds
+ENDS = 3  # how often the process may end, or be ended, before nothing more is asked
+
+
+class Beyond(Exception):
+    """What cannot be examined, and what would help: a sentence or two."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a call came to: arrays, in the order in which they were returned, or an error."""
+
+    arrays: tuple[np.ndarray | None, ...] = ()
+    error: str = ""
+    changed: bool = False  # whether an argument is no longer what it was
+
+
+class Stranger:
+    """A process that has the function. A context manager; its description is known inside."""
+
+    def __init__(self, target):
+        if not isinstance(target, str) and not callable(target):
+            raise Beyond(
+                f"{type(target).__name__} cannot be called; wanted a function, or package.module:name"
+            )
+        self.target, self.ends = target, 0
+
+    def __enter__(self):
+        self._start()
+        said = self._hear(STARTING)
+        if said is None:
+            raise Beyond(f"no answer within {STARTING} s of its import, or it ended the process")
+        if "cannot" in said:
+            self.__exit__()
+            raise Beyond(str(said["cannot"]))
+        self.name, self.words, self.library = (str(said[x]) for x in ("name", "words", "library"))
+        self.arguments = [
+            Argument(str(name), bool(required), bool(by_name), bool(many), default)
+            for name, required, by_name, many, default in said["arguments"]
+        ]
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.join()
+        self.line.close()
+
+    def _start(self):
+        ways = multiprocessing.get_all_start_methods()
+        way = "fork" if "fork" in ways else "spawn"
+        context = multiprocessing.get_context(way)
+        self.line, theirs = context.Pipe()
+        inherited = [self.line] if way == "fork" else []
+        self.process = context.Process(
+            target=stranger.serve, args=(self.target, theirs, *inherited), daemon=True
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter(
+                "ignore", DeprecationWarning
+            )  # of forks beside threads: one thread computes
+            self.process.start()
+        theirs.close()
+
+    def _hear(self, seconds):
+        """A message; None if none came in time, or none that it writes by itself."""
+        try:
+            if self.line.poll(seconds):
+                return channel.message(self.line.recv_bytes(1 << 28))
+        except (EOFError, OSError, channel.Unreadable):
+            pass
+        return None
+
+    def call(self, args, named, library) -> Answer:
+        """One call with these arguments, arrays as arrays of the library."""
+        if self.ends >= ENDS:
+            return Answer(error=f"not asked: the process has ended {ENDS} times")
+        with contextlib.suppress(OSError):  # it is gone: nothing will be heard
+            self.line.send({"args": args, "named": named, "library": library})
+        said = self._hear(CALL)
+        if said is None:
+            self.ends += 1
+            self.__exit__()
+            self._start()
+            self._hear(STARTING)
+            return Answer(error=f"no answer within {CALL} s, or the process ended")
+        if "error" in said:
+            return Answer(error=str(said["error"]))
+        try:
+            read = channel.read(said["result"], lambda number: None, lambda *of: None)
+        except channel.Unreadable as error:
+            return Answer(error=f"what came cannot be read: {error}")
+        return Answer(tuple(_arrays(read)), changed=bool(said.get("changed")))
+
+
+def _arrays(result):
+    """The arrays of a result, whatever holds them, and None for what is none."""
+    if isinstance(result, dict):
+        result = tuple(result.values())
+    if isinstance(result, tuple | list) and not _numbers(result):
+        for part in result:
+            yield from _arrays(part)
+    elif isinstance(result, np.ndarray) or _numbers(result):
+        array = np.asarray(result)
+        yield array if array.dtype.kind in "fiub" else None
+    else:
+        yield None
+
+
+def _numbers(result):
+    """Lists of lists of numbers, which are an array as well."""
+    try:
+        return isinstance(result, list) and np.asarray(result).dtype.kind in "fiu"
+    except ValueError:
+        return False
