@@ -24,6 +24,7 @@ PAIRS = [
     {"hide": "multiplied", "softmax": "no maximum"},
     {"scale": "no scale", "softmax": "one sum"},
     {"scores": "cosines", "softmax": "axis"},
+    {"scale": "no scale", "out": "scaled again"},
     {"scale": "no scale", "triangle": "itself"},
     {"triangle": "next", "softmax": "no maximum"},
 ]
@@ -46,7 +47,9 @@ class Written:
     def mistakes(self) -> frozenset[str]:
         """Which, by the words of `lines.CALLED`; none if it is right."""
         each = (part for _, line in self.chosen for part in line.split(" + "))
-        return frozenset(part.split(" -")[0] for part in each if part not in RIGHT)
+        found = frozenset(part.split(" -")[0] for part in each if part not in RIGHT)
+        moved = {"no scale", "scaled again"}  # from before the softmax to behind it: one mistake
+        return found - moved | {"scaled last"} if moved <= found else found
 
     @property
     def source(self) -> str:

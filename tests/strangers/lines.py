@@ -24,12 +24,13 @@ CALLED = {
     "no softmax": "No softmax at all",
     "best only": "argmax instead",
     "softmax twice": "softmax of the softmax",
-    "zeros": "exactly 0 taken for a hidden key",
+    "zeros": "exactly 0 taken for a hidden key|hides scores of exactly 0",
     "causal": "causal mask that nobody asked for",
     "diagonal": "the diagonal is masked",
     "keys for values": "The keys are averaged",
     "values for keys": "compared with the values",
     "not transposed": "keys are not transposed",
+    "scaled again": "Scaled again after",
     "scaled last": "Scaled after the softmax",
     "values inside": "V inside the softmax",
     "star": "entry by entry",
@@ -116,7 +117,7 @@ NUMPY_HIDE = {  # `mask` is 1 where a key may be seen
 NUMPY_OUT = {
     "": "O = A @ V",
     "keys for values": "O = A @ K",
-    "scaled last": "O = A / np.sqrt(Q.shape[-1]) @ V",
+    "scaled again": "O = A / np.sqrt(Q.shape[-1]) @ V",
     "star": "O = A * V",
     "reverse": "O = A @ V[..., ::-1, :]",
 }
@@ -179,7 +180,7 @@ TORCH_HIDE = {
 TORCH_OUT = {
     "": "O = torch.matmul(A, V)",
     "keys for values": "O = A @ K",
-    "scaled last": "O = (A / Q.size(-1) ** 0.5) @ V",
+    "scaled again": "O = (A / Q.size(-1) ** 0.5) @ V",
     "star": "O = A * V",
     "reverse": "O = A @ V.flip(-2)",
 }

@@ -90,7 +90,7 @@ def dot_product_attention(query, key, value, mask=None):
     {out}
     return O
 """,
-        frozenset({"heads"}),
+        frozenset({"heads", "added"}),
     ),
     Style(
         "keys first, in a batch",
@@ -189,6 +189,7 @@ def attention(query, key, value, mask=None, dropout=None):
     {out}
     return O, A
 """,
+        frozenset({"added"}),  # of a mask that is meant to be added it is right
     ),
     Style(
         "batched products, values second",

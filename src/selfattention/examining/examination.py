@@ -4,11 +4,13 @@ import re
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 
+import numpy as np
+
 from selfattention.examining import kinds
 from selfattention.examining.cases import Case
 from selfattention.examining.fills import fills
-from selfattention.examining.layouts import FORMS, Unsayable
-from selfattention.examining.plans import Plan, plans
+from selfattention.examining.layouts import Unsayable
+from selfattention.examining.plans import Plan, forms, plans
 from selfattention.examining.process import Beyond, Stranger
 from selfattention.recipes.attention import CAUSAL, WITHOUT_A_ROOT
 from selfattention.recipes.explain import Engine, Explanation, Outcome, Weight
@@ -31,6 +33,11 @@ class Trial:
     weight: Weight = Weight.UNKNOWN
     explanations: list[Explanation] = field(default_factory=list)
     beside: list["Trial"] = field(default_factory=list)  # with other numbers of axes
+
+    @property
+    def numbers(self) -> bytes:
+        """All that came, to find those that say the same."""
+        return b"".join(o.name.encode() + o.given[0].tobytes() for o in self.outcomes)
 
     @property
     def right(self) -> bool:
@@ -61,8 +68,8 @@ class Examiner:
         return best
 
     def _takes_the_tamest(self, plan):
-        (tamest, *_) = (c for c in kinds.plain(plan.kind, plan.layout.axes) if c.tame)
-        return any(trial.outcomes for trial in self.trials(plan, [tamest]))
+        tame = [c for c in kinds.plain(plan.kind, plan.layout.axes) if c.tame]
+        return any(trial.outcomes for case in tame for trial in self.trials(plan, [case]))
 
     def trials(self, plan, cases) -> list[Trial]:
         """What comes of the cases: a trial for each place at which the outputs may have been returned."""
@@ -94,7 +101,7 @@ class Examiner:
                 continue
             name = f"{case.name} ({plan.kind.handed}, {plan.layout.axes} axes)"
             trial.outcomes.append(Outcome(name, plan.kind.inputs(case), (given,)))
-            trial.separating += not case.tame
+            trial.separating += not case.tame and bool(np.isfinite(given).any())
         return trial
 
     def _most(self, trials):
@@ -102,7 +109,8 @@ class Examiner:
         most = {}
         for t in trials:
             most[t.plan.kind] = max(most.get(t.plan.kind, 0), t.separating)
-        return [t for t in trials if t.separating >= MOST * most[t.plan.kind]]
+        enough = [t for t in trials if t.separating >= MOST * most[t.plan.kind] - 1]
+        return list({t.numbers: t for t in reversed(enough)}.values())[::-1]
 
     def _of_each_number_of_axes(self, trials):
         """For each number of axes the trial with the smallest explanation; deep ones only if need be."""
@@ -168,14 +176,17 @@ class Examiner:
         """The trial with a mask: of all forms that it takes, the one with the smallest explanation."""
         plan = plain.plan
         cases = kinds.masked(plan.kind, plan.layout.axes)
+        before = plain if plan.form is None else Trial(plan)
+        if plan.form is not None:  # it wants a mask always: then it is asked all anew with each
+            cases = (*kinds.plain(plan.kind, plan.layout.axes), *cases)
         trials = [
             replace(
                 t,
-                outcomes=plain.outcomes + t.outcomes,
-                refused=plain.refused + t.refused,
+                outcomes=before.outcomes + t.outcomes,
+                refused=before.refused + t.refused,
                 beside=plain.beside,
             )
-            for form in FORMS
+            for form in forms(dict(plan.roles), plan.arguments)
             for t in self.trials(plan.with_form(form), cases)
             if t.place == plain.place
         ]
@@ -195,6 +206,7 @@ class Examiner:
             return otherwise
         most = max(len(t.outcomes) for t in trials)
         trials = [t for t in trials if len(t.outcomes) >= MOST * most]
+        trials = list({t.numbers: t for t in reversed(trials)}.values())[::-1]
         trials.sort(key=lambda t: -len(t.outcomes))
         for step in STEPS:
             for trial in trials:

@@ -24,7 +24,8 @@ def fills(ask) -> tuple[Mistake, ...]:
         if clear.any():
             hidden = (1 - weights[clear]) / (len(ladder) - 1)
             odds = np.log(hidden / weights[clear])
-            return filling(np.median(np.array(ladder)[clear] + odds)), adding(np.median(odds))
+            filled, added = np.median(np.array(ladder)[clear] + odds), np.median(odds)
+            return tuple(make(number) for make, number in ((filling, filled), (adding, added)) if number < -1)
         beaten = np.flatnonzero(~(weights > 0.5))
         if not len(beaten) or beaten[0] == 0:
             return ()

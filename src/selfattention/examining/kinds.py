@@ -8,6 +8,7 @@ import numpy as np
 
 from selfattention.examining import cases
 from selfattention.examining.cases import Case
+from selfattention.examining.layouts import LAYOUTS, Layout
 from selfattention.recipes.attention import ATTENTION
 from selfattention.recipes.recipe import Known
 from selfattention.recipes.softmax import SOFTMAX
@@ -23,6 +24,7 @@ class Kind:
     handed: tuple[str, ...]
     plain: Callable[[], list[Case]]
     masked: Callable[[], list[Case]] = list
+    layouts: tuple[Layout, ...] = tuple(LAYOUTS)
 
     def inputs(self, case: Case) -> tuple:
         """What the recipe is called with."""
@@ -79,7 +81,7 @@ KINDS = [
         lambda: _one_memory(cases.plain()),
         lambda: _one_memory(cases.masked()),
     ),
-    Kind("softmax", SOFTMAX, ("S",), ("S",), _scores),
+    Kind("softmax", SOFTMAX, ("S",), ("S",), _scores, layouts=tuple(LAYOUTS[:3])),
     Kind(
         "attention",
         ATTENTION,

@@ -1,12 +1,13 @@
 """A way to call: whose argument is what, in which layout, with which mask, of which library."""
 
+import re
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from selfattention.examining.cases import Case
 from selfattention.examining.kinds import KINDS, Kind
-from selfattention.examining.layouts import FORMS, LAYOUTS, Form, Layout
+from selfattention.examining.layouts import FORMS, Form, Layout
 from selfattention.examining.process import Answer, Stranger
 from selfattention.examining.roles import GIVEN, Argument, assignments
 
@@ -99,10 +100,17 @@ def plans(stranger: Stranger) -> list[Plan]:
         for dtype in ("float64", "float32")
         for kind in KINDS
         for way in assignments(stranger.arguments, kind.handed)
-        for layout in LAYOUTS
-        for form in ([None, *FORMS] if _must("mask", way, arguments) else [None])
+        for layout in kind.layouts
+        for form in (forms(way, arguments) if _must("mask", way, arguments) else [None])
         for scale in ((-0.5, 0.5) if _must("scale", way, arguments) else (-0.5,))
     ]
+
+
+def forms(way: dict[str, str], arguments) -> list[Form | None]:
+    """The forms of a mask, those first that its name speaks of."""
+    (name, *_) = [name for name, role in way.items() if role == "mask"]
+    hides = bool(re.search(r"pad|hid|block|exclu|ignor|drop", name.lower()))
+    return sorted(FORMS, key=lambda form: ("hidden" in form.name) != hides)
 
 
 def _must(role, way, arguments):

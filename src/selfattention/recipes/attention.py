@@ -26,6 +26,10 @@ def by_the_root(S, Q, K):
     return S / Q.shape[-1] ** 0.5
 
 
+def all_scores(S, fill):
+    return S
+
+
 def hidden(S, visible, fill):
     return np.where(visible, S, fill)
 
@@ -45,8 +49,8 @@ def in_order(p, Q, K, V, visible):
 
 
 def _hidden(p, S, visible):
-    """Without a mask nobody is asked who sees whom; a triangle that is built in hides all the same."""
-    return p.hide(S, np.ones((1,) * S.ndim, bool) if visible is None else p.see(visible), p.fill)
+    S = p.always(S, p.fill)
+    return S if visible is None else p.hide(S, p.see(visible), p.fill)
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,7 @@ class Attention:
     source: Callable = these
     score: Callable = dot
     scale: Callable = by_the_root
+    always: Callable = all_scores  # what is hidden without a mask
     see: Callable = as_it_is  # who sees whom
     fill: float = -np.inf  # the score of a hidden key
     hide: Callable = hidden
@@ -212,28 +217,33 @@ def mask_added(S, visible, fill):
     return S + visible
 
 
-def triangle(S, visible, fill):
-    return np.where(visible & np.tri(*S.shape[-2:], dtype=bool), S, fill)
+def triangle(S, fill):
+    return np.where(np.tri(*S.shape[-2:], dtype=bool), S, fill)
 
 
-def keys_in_the_past(S, visible, fill):
+def keys_in_the_past(S, fill):
     """Causal attention, each token seeing itself and what came before. Chapter 10."""
-    return triangle(S, visible, fill)
+    return triangle(S, fill)
 
 
-def future_only(S, visible, fill):
+def future_only(S, fill):
     """A causal mask the wrong way round: each token sees what comes after, and not before. Chapter 10."""
-    return np.where(visible & np.tri(*S.shape[-2:], dtype=bool).swapaxes(-1, -2), S, fill)
+    return np.where(np.tri(*S.shape[-2:], dtype=bool).swapaxes(-1, -2), S, fill)
 
 
-def strictly_past(S, visible, fill):
+def strictly_past(S, fill):
     """A causal mask that hides a token from itself: the first row is empty. Chapter 10."""
-    return np.where(visible & np.tri(*S.shape[-2:], k=-1, dtype=bool), S, fill)
+    return np.where(np.tri(*S.shape[-2:], k=-1, dtype=bool), S, fill)
 
 
-def not_itself(S, visible, fill):
+def not_itself(S, fill):
     """Every token is hidden from itself: the diagonal is masked. Chapter 10."""
-    return np.where(visible & ~np.eye(*S.shape[-2:], dtype=bool), S, fill)
+    return np.where(~np.eye(*S.shape[-2:], dtype=bool), S, fill)
+
+
+def visible_zeros_hidden(S, visible, fill):
+    """A mask that hides scores of exactly 0 as well: a key orthogonal to the query is lost. Chapter 10."""
+    return np.where(visible & (S != 0), S, fill)
 
 
 def added(number):
@@ -274,6 +284,13 @@ def scaled_last(p, Q, K, V, visible):
     Q, K, V = p.source(Q, K, V)
     S = p.score(Q, K)
     A = p.empty(p.softmax(_hidden(p, S, visible)))
+    return p.finish(p.mix(p.scale(A, Q, K), V), Q)
+
+
+def scaled_at_both_ends(p, Q, K, V, visible):
+    """Scaled again after the softmax: rows no longer sum to one. Chapter 04."""
+    Q, K, V = p.source(Q, K, V)
+    A = p.empty(p.softmax(_hidden(p, p.scale(p.score(Q, K), Q, K), visible)))
     return p.finish(p.mix(p.scale(A, Q, K), V), Q)
 
 
@@ -352,15 +369,17 @@ MISTAKES = (
     Mistake("see", and_the_next, and_the_next),
     Mistake("see", only_the_future, only_the_future),
     Mistake("hide", scores_times_mask, wrong_mask.scores_multiplied),
+    Mistake("hide", visible_zeros_hidden, visible_zeros_hidden),
     Mistake("hide", mask_added, wrong_mask.mask_added_as_numbers),
-    Mistake("hide", triangle, wrong.causal_uninvited),
-    Mistake("hide", future_only, future_only),
-    Mistake("hide", strictly_past, strictly_past),
-    Mistake("hide", not_itself, not_itself),
+    Mistake("always", triangle, wrong.causal_uninvited),
+    Mistake("always", future_only, future_only),
+    Mistake("always", strictly_past, strictly_past),
+    Mistake("always", not_itself, not_itself),
     Mistake("fill", 1e6, wrong_mask.minus_sign_lost),
     Mistake("fill", 1e9, wrong_mask.minus_sign_lost),
     Mistake("order", masked_last, wrong_mask.mask_after_the_softmax),
     Mistake("order", scaled_last, wrong.scale_after_the_softmax),
+    Mistake("order", scaled_at_both_ends, scaled_at_both_ends),
     Mistake("order", values_inside, wrong.values_inside_the_softmax),
     Mistake("order", stars, wrong.star_for_at),
     Mistake("order", star_at_the_end, star_at_the_end),
@@ -371,7 +390,7 @@ MISTAKES = (
     Mistake("finish", with_the_queries, with_the_queries),
 )
 WITHOUT_A_ROOT = Convention("scale", dot_scores_as_published, dot_scores_as_published)
-CAUSAL = Convention("hide", keys_in_the_past, keys_in_the_past)
+CAUSAL = Convention("always", keys_in_the_past, keys_in_the_past)
 CONVENTIONS = (
     WITHOUT_A_ROOT,
     CAUSAL,

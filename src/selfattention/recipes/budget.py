@@ -14,10 +14,21 @@ def as_computed(recipe, inputs, dtype):
     return result if isinstance(result, tuple) else (result,)
 
 
+def nudged(inputs):
+    """The inputs with every number moved by a unit in float32's last place, up or down."""
+    rng = np.random.default_rng(0)
+    eps = float(np.finfo(np.float32).eps)
+    return tuple(
+        x * (1 + eps * rng.choice([-1, 1], x.shape)) if getattr(x, "dtype", None) == np.float64 else x
+        for x in inputs
+    )
+
+
 def allowed(exact, rough, dtype):
     """By how much an answer in `dtype` may be off: four times what rounding comes to, and some units.
 
-    `rough` is the recipe's in float32; another dtype errs as many times more or less as its last place is
+    `rough` is the recipe's of nudged inputs in float32, for whoever computes in another order rounds otherwise
+    and is right as well; another dtype errs as many times more or less as its last place is
     worth. Never more than a hundredth of the largest number, for what rounding has spoilt explains nothing.
     """
     if exact.shape != rough.shape:
@@ -27,6 +38,15 @@ def allowed(exact, rough, dtype):
     largest = np.abs(exact[both]).max(initial=0.0)
     eps = float(np.finfo(dtype).eps)
     return min(4 * off * eps / float(np.finfo(np.float32).eps) + ROUNDINGS * eps * largest, largest / 100)
+
+
+def far(given, exact):
+    """Whether no rounding explains the difference: most explanations end here, at little cost."""
+    if given.shape != exact.shape:
+        return True
+    both = np.isfinite(exact) & np.isfinite(given)
+    largest = np.abs(exact[both]).max(initial=0.0)
+    return bool((np.abs(given[both] - exact[both]) > largest / 50).any())
 
 
 def same(given, rounded, allowance):

@@ -5,7 +5,7 @@ from enum import IntEnum
 
 import numpy as np
 
-from selfattention.recipes.budget import allowed, as_computed, same
+from selfattention.recipes.budget import allowed, as_computed, far, nudged, same
 from selfattention.recipes.recipe import Change, Convention, Known, Mistake, Reading, apart
 
 
@@ -105,9 +105,9 @@ class Engine:
 
     def _precision(self, changes, reading, outcome):
         exact = self.computed(changes, reading, outcome, np.dtype(np.float64))
-        if exact is None or len(exact) != len(outcome.given):
+        if exact is None or len(exact) != len(outcome.given) or any(map(far, outcome.given, exact)):
             return None
-        rough = self.computed(changes, reading, outcome, np.dtype(np.float32))
+        rough = self.computed(changes, reading, outcome, np.dtype(np.float32), nudged)
         for precision in outcome.precisions:
             rounded = self.computed(changes, reading, outcome, precision)
             four = zip(outcome.given, rounded, exact, rough, strict=True)
@@ -120,15 +120,15 @@ class Engine:
         computed = (self.computed(changes, None, o, np.dtype(np.float64)) for o in outcomes)
         return all(arrays is None or all(np.isfinite(x).all() for x in arrays) for arrays in computed)
 
-    def computed(self, changes, reading, outcome, precision):
+    def computed(self, changes, reading, outcome, precision, of=tuple):
         """What the recipe so changed gives of the outcome's input; None if it cannot take it."""
-        key = changes, reading, outcome.name, precision
+        key = changes, reading, outcome.name, precision, of
         if key not in self.kept:
             recipe = self.known.recipe
             for change in (*changes, *filter(None, [reading])):
                 recipe = change.of(recipe)
             try:
-                self.kept[key] = as_computed(recipe, outcome.inputs, precision)
+                self.kept[key] = as_computed(recipe, of(outcome.inputs), precision)
             except (ValueError, TypeError, IndexError):  # axes that do not fit: it raises there as well
                 self.kept[key] = None
         return self.kept[key]

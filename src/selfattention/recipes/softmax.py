@@ -118,6 +118,10 @@ def zeros_hidden(S):
     return np.where(S == 0, -np.inf, S)
 
 
+def zeros_drowned(S):
+    return np.where(S == 0, -1e9, S)
+
+
 def sign_lost(S):
     """The sign of the scores turned: who is least alike gets most. Chapter 03."""
     return -S
@@ -169,6 +173,7 @@ MISTAKES = (
     Mistake("divisor", sums_lying_down, sums_lying_down),
     Mistake("divisor", one_more, one_more),
     Mistake("look", zeros_hidden, zeros_hidden),
+    Mistake("look", zeros_drowned, zeros_hidden),
     Mistake("look", sign_lost, sign_lost),
     Mistake("finish", again, again),
     Mistake("finish", logarithm, logarithm),
