@@ -31,11 +31,14 @@ from selfattention.examining.report import Examined, cannot, examined
 from selfattention.printed import printed
 
 
-def examine(mine: Callable | str) -> Examined:
-    """The verdict on a function, or on what "package.module:function" or "file.py:function" names."""
+def examine(mine: Callable | str, *, seconds: float = 5) -> Examined:
+    """The verdict on a function, or on what "package.module:function" or "file.py:function" names.
+
+    `seconds` is how long a call may take.
+    """
     name = mine if isinstance(mine, str) else getattr(mine, "__name__", type(mine).__name__)
     try:
-        with Stranger(mine) as stranger:
+        with Stranger(mine, seconds) as stranger:
             examiner = Examiner(stranger)
             trial = examiner.examine()
             return examined(name, trial, examiner.engine_of(trial))
@@ -61,8 +64,8 @@ def main(arguments=None) -> int:
 class _Door(ModuleType):
     """`examine(mine)` right after `from selfattention import examine`."""
 
-    def __call__(self, mine: Callable | str) -> Examined:
-        return examine(mine)
+    def __call__(self, mine: Callable | str, *, seconds: float = 5) -> Examined:
+        return examine(mine, seconds=seconds)
 
 
 sys.modules[__name__].__class__ = _Door

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from selfattention.examine import examine
 from selfattention.examining.report import Examined, Status
+from selfattention.trained.progress import with_bar
 from strangers.corpus import Written, corpus
 from strangers.lines import CALLED
-from selfattention.trained.progress import with_bar
 
 KINDS = [
     "wrong, named",

@@ -16,6 +16,7 @@ from selfattention.recipes.attention import CAUSAL, WITHOUT_A_ROOT
 from selfattention.recipes.explain import Engine, Explanation, Outcome, Weight
 
 STEPS = (Weight.CONVENTION, Weight.MISTAKE_AND_CONVENTION, Weight.TWO_MISTAKES)
+TAMES = 4  # how many inputs may be tried to find one that is taken at all
 MOST = 0.7  # of the inputs that some way takes; a way that takes fewer is none
 
 
@@ -51,11 +52,12 @@ class Examiner:
     def __init__(self, stranger: Stranger):
         self.stranger = stranger
         self.engines = {}
+        self.refused = ""  # what it last stopped with
 
     def examine(self) -> Trial:
         """The trial to report; raises Beyond where no way to call the function gives an output."""
         for _, group in groupby(plans(self.stranger), key=lambda plan: (plan.library, plan.dtype)):
-            ways = [plan for plan in group if self._takes_the_tamest(plan)]
+            ways = self._ways(list(group))
             if ways:
                 break
         else:
@@ -67,17 +69,47 @@ class Examiner:
                 best = stage(best)
         return best
 
-    def _takes_the_tamest(self, plan):
-        tame = [c for c in kinds.plain(plan.kind, plan.layout.axes) if c.tame]
-        return any(trial.outcomes for case in tame for trial in self.trials(plan, [case]))
+    def _ways(self, found) -> list[Plan]:
+        """The plans that take one of the tame inputs; of those that differ by the mask's form, one or two."""
+        open_, ways = list(found), []
+        for number in range(TAMES):
+            asked = [(plan, _tame(plan, number)) for plan in open_]
+            takes = {
+                plan
+                for (plan, case), answer in zip(asked, self._answers(asked), strict=True)
+                if answer
+                and any(
+                    _output(plan, case, answer.arrays, at) is not None for at in range(len(answer.arrays))
+                )
+            }
+            ways += [plan for plan in open_ if plan in takes]
+            open_ = [plan for plan in open_ if plan not in takes]
+        ways.sort(key=found.index)
+        kept = {}
+        for plan in ways:
+            hides = plan.form and "hidden" in plan.form.name
+            kept.setdefault((plan.with_form(None), hides), plan)
+        return list(kept.values())
+
+    def _answers(self, asked):
+        """The answers to plans and cases, None for what cannot be said."""
+        requests = []
+        for plan, case in asked:
+            try:
+                requests.append(plan.request(case))
+            except Unsayable:
+                requests.append(None)
+        answers = iter(self.stranger.calls([request for request in requests if request]))
+        found = [request and next(answers) for request in requests]
+        errors = [answer.error for answer in found if answer and answer.error]
+        self.refused = errors[-1] if errors else self.refused
+        return found
 
     def trials(self, plan, cases) -> list[Trial]:
         """What comes of the cases: a trial for each place at which the outputs may have been returned."""
         answers, refused, changed = [], [], False
-        for case in cases:
-            try:
-                answer = plan.call(self.stranger, case)
-            except Unsayable:
+        for case, answer in zip(cases, self._answers([(plan, case) for case in cases]), strict=True):
+            if answer is None:
                 continue
             changed |= answer.changed
             if answer.error:
@@ -226,15 +258,17 @@ class Examiner:
     def _asked(self, plan, case):
         if plan.form is None or plan.kind.handed != ("Q", "K", "V"):
             return None
-        try:
-            trials = self.trials(plan, [case])
-        except Unsayable:
-            return None
+        trials = self.trials(plan, [case])
         return trials[0].outcomes[0].given[0] if trials else None
 
     def _refusal(self):
         names = ", ".join(a.name for a in self.stranger.arguments)
-        return f"no way to call {self.stranger.name}({names}) gave an output"
+        tried = f"{self.stranger.name}({names}) gave no output of a shape that fits, in any order and layout"
+        if not plans(self.stranger):
+            return (
+                f"nobody told which of {self.stranger.name}({names}) are queries, keys and values, or tokens"
+            )
+        return f"{tried}; the last error was {self.refused}" if self.refused else tried
 
 
 def _output(plan, case, arrays, place):
@@ -245,3 +279,8 @@ def _output(plan, case, arrays, place):
         return None
     given = plan.layout.back(given)
     return given if given.shape == wanted else None
+
+
+def _tame(plan, number):
+    tame = [c for c in kinds.plain(plan.kind, plan.layout.axes) if c.tame]
+    return tame[min(number, len(tame) - 1)]

@@ -8,9 +8,10 @@ import numpy as np
 from selfattention.examining.cases import Case
 from selfattention.examining.kinds import KINDS, Kind
 from selfattention.examining.layouts import FORMS, Form, Layout
-from selfattention.examining.process import Answer, Stranger
+from selfattention.examining.process import Stranger
 from selfattention.examining.roles import GIVEN, Argument, assignments
 
+WAYS = 24  # forms of a mask that are tried to find out how else to call; all are tried later
 LEAVE = object()  # an argument that is not passed
 
 
@@ -35,8 +36,8 @@ class Plan:
         """The same with a mask of that form."""
         return replace(self, form=form)
 
-    def call(self, stranger: Stranger, case: Case) -> Answer:
-        """What comes of a case; raises Unsayable where the mask cannot be said so."""
+    def request(self, case: Case) -> dict:
+        """How a case is put to it; raises Unsayable where the mask cannot be said so."""
         args, named, roles = [], {}, dict(self.roles)
         for argument in self._places():
             value = LEAVE
@@ -49,7 +50,7 @@ class Plan:
                 named[argument.name] = value
             else:
                 args.append(value)
-        return stranger.call(args, named, self.library)
+        return {"args": args, "named": named, "library": self.library}
 
     def _places(self):
         stars = [Argument(name, True) for name, _ in self.roles if name.startswith("*")]
@@ -101,7 +102,7 @@ def plans(stranger: Stranger) -> list[Plan]:
         for kind in KINDS
         for way in assignments(stranger.arguments, kind.handed)
         for layout in kind.layouts
-        for form in (forms(way, arguments) if _must("mask", way, arguments) else [None])
+        for form in (forms(way, arguments)[:WAYS] if _must("mask", way, arguments) else [None])
         for scale in ((-0.5, 0.5) if _must("scale", way, arguments) else (-0.5,))
     ]
 

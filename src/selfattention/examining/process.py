@@ -11,7 +11,7 @@ from selfattention.examining import stranger
 from selfattention.examining.roles import Argument
 from selfattention.grading import channel
 
-STARTING, CALL = 30, 5  # seconds
+STARTING = 30  # seconds for a module to be imported
 ENDS = 3  # how often the process may end, or be ended, before nothing more is asked
 
 
@@ -31,12 +31,13 @@ class Answer:
 class Stranger:
     """A process that has the function. A context manager; its description is known inside."""
 
-    def __init__(self, target):
+    def __init__(self, target, seconds=5):
         if not isinstance(target, str) and not callable(target):
             raise Beyond(
                 f"{type(target).__name__} cannot be called; wanted a function, or package.module:name"
             )
-        self.target, self.ends = target, 0
+        self.target, self.seconds = target, seconds
+        self.ends, self.ended = 0, ""
 
     def __enter__(self):
         self._start()
@@ -83,26 +84,46 @@ class Stranger:
             pass
         return None
 
-    def call(self, args, named, library) -> Answer:
-        """One call with these arguments, arrays as arrays of the library."""
-        if self.ends >= ENDS:
-            return Answer(error=f"not asked: the process has ended {ENDS} times")
-        with contextlib.suppress(OSError):  # it is gone: nothing will be heard
-            self.line.send({"args": args, "named": named, "library": library})
-        said = self._hear(CALL)
-        if said is None:
-            self.ends += 1
-            self.__exit__()
-            self._start()
-            self._hear(STARTING)
-            return Answer(error=f"no answer within {CALL} s, or the process ended")
-        if "error" in said:
-            return Answer(error=str(said["error"]))
-        try:
-            read = channel.read(said["result"], lambda number: None, lambda *of: None)
-        except channel.Unreadable as error:
-            return Answer(error=f"what came cannot be read: {error}")
-        return Answer(tuple(_arrays(read)), changed=bool(said.get("changed")))
+    def calls(self, requests) -> list[Answer]:
+        """What each request comes to; they are sent at once, and the next is answered while one is read."""
+        answers, asked = [], False
+        while len(answers) < len(requests):
+            if self.ends >= ENDS:
+                answers.append(
+                    Answer(error=f"not asked, for the process has ended {ENDS} times: {self.ended}")
+                )
+                continue
+            if not asked:
+                with contextlib.suppress(OSError):  # it is gone: nothing will be heard
+                    self.line.send(requests[len(answers) :])
+                asked = True
+            said = self._hear(self.seconds)
+            if said is None:
+                answers.append(Answer(error=self._again()))
+                asked = False
+            else:
+                answers.append(_answer(said))
+        return answers
+
+    def _again(self):
+        """Begin anew; gives what was wrong."""
+        alive = self.process.is_alive()
+        self.ended = f"no answer within {self.seconds} s" if alive else "the process ended"
+        self.ends += 1
+        self.__exit__()
+        self._start()
+        self._hear(STARTING)
+        return self.ended
+
+
+def _answer(said):
+    if "error" in said:
+        return Answer(error=str(said["error"]))
+    try:
+        read = channel.read(said["result"], lambda number: None, lambda *of: None)
+    except (channel.Unreadable, KeyError) as error:
+        return Answer(error=f"what came cannot be read: {error}")
+    return Answer(tuple(_arrays(read)), changed=bool(said.get("changed")))
 
 
 def _arrays(result):

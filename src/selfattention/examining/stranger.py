@@ -44,7 +44,8 @@ def serve(target, line, inherited=None) -> None:
             request = line.recv()
         except EOFError:
             return
-        line.send_bytes(channel.line(answered(function, request)))
+        for each in request:
+            line.send_bytes(channel.line(answered(function, each)))
 
 
 def _quiet():
