@@ -11,8 +11,8 @@ Softmax over the queries: columns sum to one
 The exponential as printed, without the maximum
 
 `python -m selfattention.examine package.module:function` does the same for a function of somebody's own
-repository, or `file.py:function`; `--markdown` and `--json` write what it says to files. It ends with 0 if the
-function is right, with 1 if it makes a mistake, and with 2 if it cannot be examined.
+repository, or `file.py:function`; `--markdown` and `--json` write what it says to files. It ends with 0 if
+the function is right, with 1 if it makes a mistake, and with 2 if it cannot be examined.
 
 The function is called in a process of its own, with a time limit for each call; how it wants to be called, in
 which order and layout and with which mask, is found by its arguments' names and by trial. That process is the
@@ -31,7 +31,7 @@ from selfattention.examining.report import Examined, cannot, examined
 from selfattention.printed import printed
 
 
-def examine(mine: Callable | str, *, seconds: float = 5) -> Examined:
+def examine(mine: Callable | str, *, seconds: float = 10) -> Examined:
     """The verdict on a function, or on what "package.module:function" or "file.py:function" names.
 
     `seconds` is how long a call may take.
@@ -64,7 +64,7 @@ def main(arguments=None) -> int:
 class _Door(ModuleType):
     """`examine(mine)` right after `from selfattention import examine`."""
 
-    def __call__(self, mine: Callable | str, *, seconds: float = 5) -> Examined:
+    def __call__(self, mine: Callable | str, *, seconds: float = 10) -> Examined:
         return examine(mine, seconds=seconds)
 
 

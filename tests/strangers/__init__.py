@@ -1,1 +1,1 @@
-"""Functions as strangers write them, right and wrong in ways that are known, and how they are to be called."""
+"""Functions as strangers write them, right, and wrong in ways that are known."""

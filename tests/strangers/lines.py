@@ -1,4 +1,4 @@
-"""The lines that people write, right and wrong, in NumPy and in PyTorch, and what a wrong one is to be called.
+"""The lines that people write, right and wrong, in NumPy and PyTorch, and what a wrong one is to be called.
 
 Nothing here knows the package's recipes: what a line does is only what Python makes of it.
 """
@@ -58,7 +58,8 @@ CALLED = {
 # Each line by its mistake; "" is right. `S` the scores, `Q`, `K`, `V`, `A`; Kt is K transposed.
 NUMPY_SCORES = {
     "": "S = Q @ Kt",
-    "cosines": "S = Q @ Kt / (np.linalg.norm(Q, axis=-1)[..., None] * np.linalg.norm(K, axis=-1)[..., None, :])",
+    "cosines": "lengths = [np.linalg.norm(x, axis=-1) for x in (Q, K)]\n"
+    "S = Q @ Kt / (lengths[0][..., None] * lengths[1][..., None, :])",
     "values for keys": "S = Q @ np.swapaxes(V, -1, -2)",
     "not transposed": "S = Q @ K",
 }
@@ -77,7 +78,8 @@ NUMPY_SOFTMAX = {
     "one sum": "E = np.exp(S - np.max(S))\nA = E / np.sum(E)",
     "no maximum": "E = np.exp(S)\nA = E / E.sum(axis=-1, keepdims=True)",
     "one maximum": "E = np.exp(S - S.max())\nA = E / np.sum(E, axis=-1, keepdims=True)",
-    "from zero": "c = np.zeros(S.shape[:-1])\nfor j in range(S.shape[-1]):\n    c = np.maximum(c, S[..., j])\n"
+    "from zero": "c = np.zeros(S.shape[:-1])\nfor j in range(S.shape[-1]):\n"
+    "    c = np.maximum(c, S[..., j])\n"
     "E = np.exp(S - c[..., None])\nA = E / E.sum(-1)[..., None]",
     "base two": "E = 2.0 ** (S - S.max(axis=-1, keepdims=True))\nA = E / E.sum(axis=-1, keepdims=True)",
     "no sum": "A = np.exp(S - S.max(axis=-1, keepdims=True))",
@@ -92,8 +94,10 @@ NUMPY_SOFTMAX = {
     "A = E / E.sum(axis=-1, keepdims=True)",
     "no maximum + one sum": "A = np.exp(S) / np.exp(S).sum()",
     "no maximum + axis": "E = np.exp(S)\nA = E / E.sum(axis=-2, keepdims=True)",
-    "logsumexp": "L = S.max(-1, keepdims=True)\nL = L + np.log(np.exp(S - L).sum(-1, keepdims=True))\nA = np.exp(S - L)",
-    "the others": "E = np.exp(S - S.max(axis=-1, keepdims=True))\nc = np.exp(-S.max(axis=-1, keepdims=True))\n"
+    "logsumexp": "L = S.max(-1, keepdims=True)\nL = L + np.log(np.exp(S - L).sum(-1, keepdims=True))\n"
+    "A = np.exp(S - L)",
+    "the others": "E = np.exp(S - S.max(axis=-1, keepdims=True))\n"
+    "c = np.exp(-S.max(axis=-1, keepdims=True))\n"
     "A = E / (E.sum(axis=-1, keepdims=True) + c)",
 }
 NUMPY_HIDE = {  # `mask` is 1 where a key may be seen
@@ -124,7 +128,7 @@ NUMPY_OUT = {
 
 TORCH_SCORES = {
     "": "S = torch.matmul(Q, Kt)",
-    "cosines": "S = torch.nn.functional.normalize(Q, dim=-1) @ torch.nn.functional.normalize(K, dim=-1).transpose(-2, -1)",
+    "cosines": "q, k = (F.normalize(x, dim=-1) for x in (Q, K))\nS = q @ k.transpose(-2, -1)",
     "values for keys": "S = Q @ V.transpose(-2, -1)",
     "not transposed": "S = Q @ K",
 }
@@ -144,7 +148,8 @@ TORCH_SOFTMAX = {
     "one sum": "E = torch.exp(S - S.max())\nA = E / E.sum()",
     "no maximum": "E = torch.exp(S)\nA = E / E.sum(dim=-1, keepdim=True)",
     "one maximum": "E = (S - S.max()).exp()\nA = E / E.sum(-1, keepdim=True)",
-    "from zero": "c = S.amax(-1, keepdim=True).clamp(min=0)\nE = (S - c).exp()\nA = E / E.sum(-1, keepdim=True)",
+    "from zero": "c = S.amax(-1, keepdim=True).clamp(min=0)\nE = (S - c).exp()\n"
+    "A = E / E.sum(-1, keepdim=True)",
     "base two": "E = torch.exp2(S - S.amax(-1, keepdim=True))\nA = E / E.sum(-1, keepdim=True)",
     "no sum": "A = torch.exp(S - S.amax(-1, keepdim=True))",
     "lying down": "E = torch.exp(S - S.amax(-1, keepdim=True))\nA = E / E.sum(-1)",
@@ -157,7 +162,8 @@ TORCH_SOFTMAX = {
     "no maximum + one sum": "A = torch.exp(S) / torch.sum(torch.exp(S))",
     "no maximum + axis": "A = torch.exp(S) / torch.exp(S).sum(-2, keepdim=True)",
     "logsumexp": "A = torch.exp(S - torch.logsumexp(S, -1, keepdim=True))",
-    "the others": "one = torch.zeros_like(S[..., :1])\nA = torch.softmax(torch.cat([S, one], -1), -1)[..., :-1]",
+    "the others": "one = torch.zeros_like(S[..., :1])\n"
+    "A = torch.softmax(torch.cat([S, one], -1), -1)[..., :-1]",
 }
 TORCH_HIDE = {
     "": "S = S.masked_fill(mask == 0, float('-inf'))",

@@ -101,9 +101,8 @@ def main(which="", each="") -> None:
         print(f"\n{name}: {len(halves[name])} strangers, {wrong} of them wrong")
         for k in KINDS:
             print(f"  {k:26}{counted[k]:5}")
-        print(
-            f"  named {counted['wrong, named'] / max(wrong, 1):.1%} of the wrong, took {taken / len(halves[name]):.1%}"
-        )
+        share, reach = counted["wrong, named"] / max(wrong, 1), taken / len(halves[name])
+        print(f"  named {share:.1%} of the wrong, took {reach:.1%}")
         print(f"  seconds: median {sorted(seconds)[len(seconds) // 2]:.2f}, longest {max(seconds):.2f}")
 
 

@@ -31,7 +31,7 @@ class Answer:
 class Stranger:
     """A process that has the function. A context manager; its description is known inside."""
 
-    def __init__(self, target, seconds=5):
+    def __init__(self, target, seconds=10):
         if not isinstance(target, str) and not callable(target):
             raise Beyond(
                 f"{type(target).__name__} cannot be called; wanted a function, or package.module:name"

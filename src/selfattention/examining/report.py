@@ -59,7 +59,7 @@ class Examined:
 
 def cannot(name: str, why: str) -> Examined:
     """Of what cannot be examined."""
-    return Examined(name, Status.CANNOT_TELL, f"? {name}: cannot tell. {_sentence(why)}")
+    return Examined(name, Status.CANNOT_TELL, f"? {name}: cannot tell. {why.rstrip('.')}.")
 
 
 def examined(name: str, trial: Trial, engine) -> Examined:
@@ -96,10 +96,6 @@ def _title(name, trial, names):
 
 def _lower(sentence):
     return sentence[:1].lower() + sentence[1:]
-
-
-def _sentence(text):
-    return text[:1].upper() + text[1:].rstrip(".") + "."
 
 
 def _paragraphs(trial, engine, names):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import permutations
 
 NAMES = [
-    ("mask", r"mask|visib|allowed|^m$|may_see|keep"),
+    ("mask", r"mask|visib|allowed|^m$|may_see|keep|pad|hid|valid"),
     ("lengths", r"len"),
     ("causal", r"causal|autoregress|look_?ahead"),
     ("scale", r"scal|^temp|^tau$"),

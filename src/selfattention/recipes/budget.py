@@ -27,8 +27,8 @@ def nudged(inputs):
 def allowed(exact, rough, dtype):
     """By how much an answer in `dtype` may be off: four times what rounding comes to, and some units.
 
-    `rough` is the recipe's of nudged inputs in float32, for whoever computes in another order rounds otherwise
-    and is right as well; another dtype errs as many times more or less as its last place is
+    `rough` is the recipe's of nudged inputs in float32, for whoever computes in another order rounds
+    otherwise and is right as well; another dtype errs as many times more or less as its last place is
     worth. Never more than a hundredth of the largest number, for what rounding has spoilt explains nothing.
     """
     if exact.shape != rough.shape:
