@@ -15,9 +15,9 @@ from selfattention.examining import cases
 from selfattention.examining.fills import written
 from selfattention.examining.report import Status
 from selfattention.implementations import IMPLEMENTATIONS
-from selfattention.recipes.attention import ATTENTION
 from selfattention.recipes.explain import Engine, Outcome, Weight
 from selfattention.recipes.softmax import SOFTMAX
+from selfattention.recipes.tiles import ATTENTION
 
 # The engine.
 

@@ -36,13 +36,13 @@ def fills(ask) -> tuple[Mistake, ...]:
 def filling(number) -> Mistake:
     """A fill of that number."""
     words = f"A finite fill, {written(number)}, instead of −∞: where scores are low, hidden keys keep weight"
-    return Mistake("fill", _short(number), filled, words)
+    return Mistake("fill", _short(number), filled, words=words)
 
 
 def adding(number) -> Mistake:
     """A number added."""
     words = f"{written(number)} added where a key is hidden, no −∞: it keeps weight"
-    return Mistake("hide", attention.added(_short(number)), filled, words)
+    return Mistake("hide", attention.added(_short(number)), filled, words=words)
 
 
 def filled():

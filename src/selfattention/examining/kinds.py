@@ -9,9 +9,9 @@ import numpy as np
 from selfattention.examining import cases
 from selfattention.examining.cases import Case
 from selfattention.examining.layouts import LAYOUTS, Layout
-from selfattention.recipes.attention import ATTENTION
 from selfattention.recipes.recipe import Known
 from selfattention.recipes.softmax import SOFTMAX
+from selfattention.recipes.tiles import ATTENTION
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from selfattention.mutants.attention import (
     scale_by_the_number_of_keys,
     softmax_over_the_queries,
 )
-from selfattention.recipes.attention import ATTENTION
+from selfattention.recipes.tiles import ATTENTION
 
 
 def in_one_row(answer):

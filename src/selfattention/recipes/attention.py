@@ -44,8 +44,11 @@ def alone(O, Q):
 
 def in_order(p, Q, K, V, visible):
     Q, K, V = p.source(Q, K, V)
-    S = p.scale(p.score(Q, K), Q, K)
-    return p.finish(p.mix(p.empty(p.softmax(_hidden(p, S, visible))), V), Q)
+    return p.finish(p.mix(p.empty(p.softmax(scores_of(p, Q, K, visible))), V), Q)
+
+
+def scores_of(p, Q, K, visible):
+    return _hidden(p, p.scale(p.score(Q, K), Q, K), visible)
 
 
 def _hidden(p, S, visible):
@@ -420,4 +423,5 @@ READINGS = (
     Reading("empty", nothing, nothing),
     Reading("hide", added(-1e9), shifted),
 )
-ATTENTION = Known("attention", Attention(), MISTAKES, CONVENTIONS, READINGS)
+PARTS = Known("attention", Attention(), MISTAKES, CONVENTIONS, READINGS)
+"""Without what goes wrong between tiles, which `tiles` adds."""

@@ -23,6 +23,7 @@ class Change:
     path: str
     part: Any
     said: Callable
+    alone: bool = False  # never one of two, for there are too many of its kind
     words: str = ""  # instead of the docstring's, where numbers were fitted
 
     @property
@@ -72,8 +73,9 @@ class Known:
         yield [()]
         yield [(c,) for c in self.conventions]
         yield [(m,) for m in self.mistakes]
-        yield [(m, c) for m in self.mistakes for c in self.conventions if apart(m, c)]
-        yield [pair for pair in combinations(self.mistakes, 2) if apart(*pair)]
+        yield [(m, c) for m in self.mistakes for c in self.conventions if not m.alone and apart(m, c)]
+        several = [m for m in self.mistakes if not m.alone]
+        yield [pair for pair in combinations(several, 2) if apart(*pair)]
 
 
 def apart(one: Change, other: Change) -> bool:
