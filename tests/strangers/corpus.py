@@ -8,7 +8,7 @@ import zlib
 from dataclasses import dataclass
 from itertools import cycle, islice
 
-from strangers.styles import SOFTMAXES, STYLES, Style
+from strangers.styles import HEADS, SOFTMAXES, STYLES, TILES, Style
 
 RIGHT = {"", "large", "lowest", "sum", "logsumexp", "the others"}
 """Lines that make no mistake."""
@@ -28,6 +28,15 @@ PAIRS = [
     {"scale": "no scale", "triangle": "itself"},
     {"triangle": "next", "softmax": "no maximum"},
 ]
+PAIRS_IN_HEADS = [
+    {"split": "split", "merge": "merge"},
+    {"split": "split", "scale": "no scale"},
+    {"scale": "no scale", "softmax": "axis"},
+    {"softmax": "no maximum + one sum"},
+    {"merge": "merge", "last": "residual"},
+    {"project": "one matrix", "scale": "d_k"},
+]
+HEAD_SLOTS = ["project", "split", "scale", "softmax", "out", "merge", "last"]
 VARIANTS = 4  # styles in which each choice of lines is written
 
 
@@ -85,6 +94,11 @@ def _single(styles):
     return [{slot: line} for slot, line in slots if line and " + " not in line]
 
 
+def _lines(styles, slot):
+    known = {line: None for style in styles for line in _known(style)[slot]}
+    return [line for line in known if line and " + " not in line]
+
+
 def _in_styles(choices, styles):
     """Each choice in some of the styles that can have it, beginning with another one each time."""
     written = []
@@ -99,11 +113,15 @@ def _in_styles(choices, styles):
 
 def corpus() -> list[Written]:
     """All of them."""
-    right = [Written(style, ()) for style in (*STYLES, *SOFTMAXES)]
+    right = [Written(style, ()) for style in (*STYLES, *SOFTMAXES, *HEADS, *TILES)]
     of_scores = [{"softmax": line} for slot in _single(SOFTMAXES) for line in slot.values()]
     pairs = [{"softmax": "no maximum + one sum"}, {"softmax": "no maximum + axis"}]
+    of_heads = [{slot: line} for slot in HEAD_SLOTS for line in _lines(HEADS, slot)]
+    of_tiles = [{slot: line} for slot in ("carry", "loop") for line in _lines(TILES, slot)]
     return [
         *right,
+        *_in_styles([*of_heads, *PAIRS_IN_HEADS], HEADS),
+        *_in_styles(of_tiles, TILES),
         *_in_styles(_single(STYLES), STYLES),
         *_in_styles(PAIRS, STYLES),
         *_in_styles(of_scores + pairs, SOFTMAXES),

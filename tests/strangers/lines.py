@@ -49,10 +49,25 @@ CALLED = {
     "itself": "hides a token from itself|does not see itself",
     "next": "sees the next one",
     "future": "the wrong way round|future and not the past",
-    "old output": "output is not rescaled",
+    "old output": "sum is rescaled, the output is not",
     "not rescaled": "Sums added as they are",
     "last tile": "loop over whole tiles",
     "padded tile": "filled up with zeros",
+    "sum begins anew": "sum begins anew",
+    "tiles averaged": "tiles' outputs are averaged",
+    "split": "Heads split by a reshape",
+    "merge": "Heads joined by a reshape",
+    "dealt": "every h-th column",
+    "one matrix": "One matrix for queries and keys",
+    "exchanged": "Queries and keys change places",
+    "tokens for values": "W_V forgotten",
+    "whole width": "the whole width",
+    "first head": "every head is the first",
+    "mean of heads": "mean of the heads",
+    "heads turned": "another order than W_O",
+    "no output": "W_O forgotten",
+    "output turned": "W_O as \\(out, in\\)",
+    "residual": "residual X is added",
 }
 
 # Each line by its mistake; "" is right. `S` the scores, `Q`, `K`, `V`, `A`; Kt is K transposed.
@@ -204,4 +219,54 @@ TORCH_TRIANGLE = {
     "itself": "S = S.masked_fill(torch.triu(torch.ones(n, n)) == 1, -1e9)",
     "next": "S = S.masked_fill(torch.tril(torch.ones(n, n), diagonal=1) == 0, -1e9)",
     "future": "S = S.masked_fill(torch.tril(torch.ones(n, n), diagonal=-1) == 1, -1e9)",
+}
+
+# Heads: X, and WQ, WK, WV, WO as (in, out); h heads.
+PROJECT = {
+    "": "Q, K, V = X @ WQ, X @ WK, X @ WV",
+    "one matrix": "Q, K, V = X @ WQ, X @ WQ, X @ WV",
+    "exchanged": "Q, K, V = X @ WK, X @ WQ, X @ WV",
+    "tokens for values": "Q, K, V = X @ WQ, X @ WK, X",
+}
+OUTPUT = {
+    "": "Y = O @ WO",
+    "no output": "Y = O",
+    "output turned": "Y = O @ WO.T",
+    "residual": "Y = X + O @ WO",
+}
+NUMPY_SPLIT = {
+    "": "Q, K, V = (x.reshape(B, n, h, -1).transpose(0, 2, 1, 3) for x in (Q, K, V))",
+    "split": "Q, K, V = (x.reshape(B, h, n, -1) for x in (Q, K, V))",
+    "dealt": "Q, K, V = (x.reshape(B, n, -1, h).transpose(0, 3, 1, 2) for x in (Q, K, V))",
+}
+NUMPY_MERGE = {
+    "": "O = O.transpose(0, 2, 1, 3).reshape(B, n, -1)",
+    "merge": "O = O.reshape(B, n, -1)",
+    "first head": "O = np.concatenate([O[:, 0]] * h, axis=-1)",
+    "mean of heads": "O = np.concatenate([O.mean(axis=1)] * h, axis=-1)",
+    "heads turned": "O = np.concatenate([O[:, i] for i in reversed(range(h))], axis=-1)",
+}
+TORCH_SPLIT = {
+    "": "Q, K, V = (x.view(B, n, h, -1).transpose(1, 2) for x in (Q, K, V))",
+    "split": "Q, K, V = (x.view(B, h, n, -1) for x in (Q, K, V))",
+    "dealt": "Q, K, V = (x.reshape(B, n, -1, h).permute(0, 3, 1, 2) for x in (Q, K, V))",
+}
+TORCH_MERGE = {
+    "": "O = O.transpose(1, 2).contiguous().view(B, n, -1)",
+    "merge": "O = O.contiguous().view(B, n, -1)",
+    "first head": "O = torch.cat([O[:, 0]] * h, dim=-1)",
+    "mean of heads": "O = O.mean(1).repeat(1, 1, h)",
+    "heads turned": "O = O.flip(1).transpose(1, 2).reshape(B, n, -1)",
+}
+# Between two tiles: Z and O of the keys before, E the exponentials, W the tile's values.
+CARRY = {
+    "": "Z = Z * old + E.sum(-1, keepdims=True)\nO = O * old + E @ W",
+    "old output": "Z = Z * old + E.sum(-1, keepdims=True)\nO = O + E @ W",
+    "not rescaled": "Z = Z + E.sum(-1, keepdims=True)\nO = O + E @ W",
+    "sum begins anew": "Z = E.sum(-1, keepdims=True)\nO = O * old + E @ W",
+}
+TORCH_CARRY = {name: line.replace("keepdims", "keepdim") for name, line in CARRY.items()}
+LOOP = {
+    "": "starts = range(0, K.shape[-2], width)",
+    "last tile": "starts = range(0, K.shape[-2] - width + 1, width)",
 }

@@ -11,6 +11,12 @@ NUMPY = {
     "hide": lines.NUMPY_HIDE,
     "triangle": lines.NUMPY_TRIANGLE,
     "out": lines.NUMPY_OUT,
+    "project": lines.PROJECT,
+    "split": lines.NUMPY_SPLIT,
+    "merge": lines.NUMPY_MERGE,
+    "last": lines.OUTPUT,
+    "carry": lines.CARRY,
+    "loop": lines.LOOP,
 }
 TORCH = {
     "scores": lines.TORCH_SCORES,
@@ -19,6 +25,12 @@ TORCH = {
     "hide": lines.TORCH_HIDE,
     "triangle": lines.TORCH_TRIANGLE,
     "out": lines.TORCH_OUT,
+    "project": lines.PROJECT,
+    "split": lines.TORCH_SPLIT,
+    "merge": lines.TORCH_MERGE,
+    "last": lines.OUTPUT,
+    "carry": lines.TORCH_CARRY,
+    "loop": lines.LOOP,
 }
 TOP = {
     "numpy": "import numpy as np\n\n\n",
@@ -299,5 +311,174 @@ SOFTMAXES = [
         "numpy",
         "\ndef softmax(scores):\n    S = scores.astype(np.float32)\n    {softmax}\n    return A\n",
         BATCHED,
+    ),
+]
+
+_unseen = frozenset({"star", "batch", "lying down", "not transposed", "cosines", "values for keys", "zeros"})
+HEADS = [
+    Style(
+        "heads in NumPy",
+        "numpy",
+        """
+def multi_head_attention(X, W_Q, W_K, W_V, W_O, h):
+    WQ, WK, WV, WO = W_Q, W_K, W_V, W_O
+    B, n, _ = X.shape
+    {project}
+    {split}
+    Kt = np.swapaxes(K, -1, -2)
+    {scores}
+    {scale}
+    {softmax}
+    {out}
+    {merge}
+    {last}
+    return Y
+""",
+        _unseen | {"heads"},
+    ),
+    Style(
+        "heads in PyTorch, matrices as in Linear",
+        "torch",
+        """
+def mha(x, wq, wk, wv, wo, num_heads):
+    X, h = x, num_heads
+    WQ, WK, WV, WO = wq.T, wk.T, wv.T, wo.T
+    B, n, _ = X.size()
+    {project}
+    {split}
+    Kt = K.transpose(-1, -2)
+    {scores}
+    {scale}
+    {softmax}
+    {out}
+    {merge}
+    {last}
+    return Y, A
+""",
+        _unseen,
+    ),
+    Style(
+        "heads of one sequence, the count second",
+        "numpy",
+        """
+def heads_attention(x, n_heads, Wq, Wk, Wv, Wo):
+    n, _ = x.shape
+    X, h, B = x[None], n_heads, 1
+    WQ, WK, WV, WO = Wq, Wk, Wv, Wo
+    {project}
+    {split}
+    Kt = K.transpose(0, 1, 3, 2)
+    {scores}
+    {scale}
+    {softmax}
+    {out}
+    {merge}
+    {last}
+    return Y[0]
+""",
+        _unseen | {"heads"},
+    ),
+    Style(
+        "heads in single precision",
+        "torch",
+        """
+def self_attention(inputs, q_weight, k_weight, v_weight, out_weight, heads):
+    X = inputs.float()
+    h = heads
+    WQ, WK, WV, WO = (w.float() for w in (q_weight, k_weight, v_weight, out_weight))
+    B, n, _ = X.shape
+    {project}
+    {split}
+    Kt = torch.einsum("bhnd->bhdn", K)
+    {scores}
+    {scale}
+    {softmax}
+    {out}
+    {merge}
+    {last}
+    return Y
+""",
+        _unseen,
+    ),
+]
+TILES = [
+    Style(
+        "tiles of 64 in NumPy",
+        "numpy",
+        """
+def flash_attention(Q, K, V, block_size=64):
+    width = block_size
+    c, Z, O = np.full((len(Q), 1), -np.inf), 0, 0
+    {loop}
+    for j in starts:
+        S = Q @ K[j : j + width].T / np.sqrt(Q.shape[1])
+        W = V[j : j + width]
+        new = np.maximum(c, S.max(-1, keepdims=True))
+        old, E = np.exp(c - new), np.exp(S - new)
+        {carry}
+        c = new
+    return O / Z
+""",
+    ),
+    Style(
+        "tiles of 32 with heads",
+        "torch",
+        '''
+def tiled(q, k, v):
+    """(batch, heads, n, d)"""
+    Q, K, V = q, k, v
+    width = 32
+    c = torch.full((*Q.shape[:-1], 1), -torch.inf, dtype=Q.dtype)
+    Z, O = 0, 0
+    {loop}
+    for j in starts:
+        S = Q @ K[..., j : j + width, :].transpose(-1, -2) * Q.shape[-1] ** -0.5
+        W = V[..., j : j + width, :]
+        new = torch.maximum(c, S.amax(-1, keepdim=True))
+        old, E = torch.exp(c - new), torch.exp(S - new)
+        {carry}
+        c = new
+    return O / Z
+''',
+    ),
+    Style(
+        "tiles that must divide n",
+        "numpy",
+        """
+def block_attention(query, key, value):
+    Q, K, V = query, key, value
+    width = 16
+    assert Q.shape == K.shape == V.shape and len(K) % width == 0
+    c, Z, O = np.full((len(Q), 1), -1e30), 0, 0
+    {loop}
+    for j in starts:
+        S = Q @ K[j : j + width].T / np.sqrt(Q.shape[1])
+        W = V[j : j + width]
+        new = np.maximum(c, S.max(-1, keepdims=True))
+        old, E = np.exp(c - new), np.exp(S - new)
+        {carry}
+        c = new
+    return O / Z, c + np.log(Z)
+""",
+        frozenset({"last tile"}),
+    ),
+    Style(
+        "tiles of two, the output first",
+        "torch",
+        """
+def online_softmax_attention(Q, K, V):
+    width = 2
+    c = torch.full((Q.shape[0], 1), -torch.inf, dtype=Q.dtype)
+    Z, O = 0, 0
+    {loop}
+    for j in starts:
+        S = Q @ K[j : j + width].t() / math.sqrt(Q.shape[1])
+        W = V[j : j + width]
+        new = torch.maximum(c, S.amax(-1, keepdim=True))
+        old, E = torch.exp(c - new), torch.exp(S - new)
+        {carry}
+        c = new
+    return O / Z, c + torch.log(Z)
+""",
     ),
 ]

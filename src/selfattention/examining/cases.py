@@ -176,4 +176,27 @@ def deep(ladder=LADDER) -> Case:
     )
 
 
+def projected() -> list[Case]:
+    """Tokens, four matrices and a number of heads."""
+    narrow = _heads("n = 5, d_model = 12, three heads of d_k = 2, d_v = 3", 5, 12, 3, 6, 9)
+    square = _heads("n = 5, d_model = 12, three heads", 5, 12, 3, 12, 12)
+    return [
+        narrow,
+        square,
+        _heads("n = 4, d_model = 8, two heads", 4, 8, 2, 8, 8),
+        _heads("n = d_model = 8, two heads", 8, 8, 2, 8, 8),
+        _heads("n = 7, d_model = 4, one head", 7, 4, 1, 4, 4, tame=True),
+        _heads("n = 16, d_model = 16, four heads, one sequence", 16, 16, 4, 16, 16, batch=1, tame=True),
+        *(replace(c.but(X=c.arrays["X"] * 64), name=f"{c.name}, steep") for c in (narrow, square)),
+    ]
+
+
+def _heads(name, n, d_model, h, keys, values, batch=2, tame=False):
+    rng = np.random.default_rng([n, d_model, h, keys])
+    shapes = [(batch, 1, n, d_model), (d_model, keys), (d_model, keys), (d_model, values), (values, d_model)]
+    arrays = [_rounded(rng.normal(size=shape) / (1 if len(shape) > 2 else 2)) for shape in shapes]
+    names = ["X", "W_Q", "W_K", "W_V", "W_O"]
+    return Case(name, dict(zip(names, arrays, strict=True)) | {"h": h}, tame)
+
+
 _names = list(SIZES)

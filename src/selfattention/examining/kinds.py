@@ -9,6 +9,7 @@ import numpy as np
 from selfattention.examining import cases
 from selfattention.examining.cases import Case
 from selfattention.examining.layouts import LAYOUTS, Layout
+from selfattention.recipes.heads import HEADS
 from selfattention.recipes.recipe import Known
 from selfattention.recipes.softmax import SOFTMAX
 from selfattention.recipes.tiles import ATTENTION
@@ -32,6 +33,8 @@ class Kind:
 
     def shape(self, case: Case) -> tuple[int, ...]:
         """Of the output."""
+        if "W_O" in case.arrays:
+            return (*case.arrays["X"].shape[:-1], case.arrays["W_O"].shape[-1])
         if "S" in case.arrays:
             return case.arrays["S"].shape
         return (*case.arrays["Q"].shape[:-1], case.arrays["V"].shape[-1])
@@ -80,6 +83,14 @@ KINDS = [
         ("X", "memory"),
         lambda: _one_memory(cases.plain()),
         lambda: _one_memory(cases.masked()),
+    ),
+    Kind(
+        "multi-head attention",
+        HEADS,
+        ("X", "W_Q", "W_K", "W_V", "W_O", "h"),
+        ("X", "W_Q", "W_K", "W_V", "W_O"),
+        cases.projected,
+        layouts=tuple(LAYOUTS[:2]),
     ),
     Kind("softmax", SOFTMAX, ("S",), ("S",), _scores, layouts=tuple(LAYOUTS[:3])),
     Kind(

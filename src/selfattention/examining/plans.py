@@ -26,6 +26,7 @@ class Plan:
     library: str
     dtype: str
     form: Form | None = None
+    turned: bool = False  # matrices are (out, in)
     scale: float = -0.5  # the power of d_k that an argument for it gets, where there must be one
 
     def has(self, role: str) -> bool:
@@ -67,14 +68,21 @@ class Plan:
             return argument.name.startswith("det")
         if role == "dropout" and isinstance(argument.default, float):
             return 0.0
+        if role == "heads" and "h" in case.arrays:
+            return case.arrays["h"]
         return self._number(role, case.arrays) if argument.required else LEAVE
 
     def _number(self, role, arrays):
-        Q = arrays.get("Q", arrays.get("S"))
+        Q = next(arrays[name] for name in ("Q", "S", "X") if name in arrays)
         d_k, heads = Q.shape[-1], Q.shape[-3] if Q.ndim > 3 else 1
         return {"scale": d_k**self.scale, "d_k": d_k, "heads": heads, "block": 16, "dropout": 0.0}.get(role)
 
     def _array(self, role, arrays):
+        if role.startswith("W_"):
+            W = arrays[role].astype(self.dtype)
+            return np.ascontiguousarray(W.T if self.turned else W)
+        if "X" in arrays:
+            return self._there(arrays["X"])
         if role in ("QK", "QKV"):
             return tuple(self._there(arrays[x]) for x in role)
         return self._there(arrays[{"X": "Q", "memory": "K"}.get(role, role)])
@@ -96,13 +104,14 @@ def plans(stranger: Stranger) -> list[Plan]:
     libraries = [stranger.library, *({"numpy", "torch"} - {stranger.library})]
     arguments = tuple(stranger.arguments)
     return [
-        Plan(kind, arguments, tuple(way.items()), layout, library, dtype, form, scale)
+        Plan(kind, arguments, tuple(way.items()), layout, library, dtype, form, turned, scale)
         for library in libraries
         for dtype in ("float64", "float32")
         for kind in KINDS
         for way in assignments(stranger.arguments, kind.handed)
         for layout in kind.layouts
         for form in (forms(way, arguments)[:WAYS] if _must("mask", way, arguments) else [None])
+        for turned in ((False, True) if "W_Q" in kind.handed else (False,))
         for scale in ((-0.5, 0.5) if _must("scale", way, arguments) else (-0.5,))
     ]
 

@@ -132,6 +132,8 @@ def called(trial: Trial) -> str:
         if role in plan.kind.handed
     )
     said = f"({roles}), each {plan.layout.name}, {plan.library} arrays of {plan.dtype}"
+    if plan.turned:
+        said += ", matrices (out, in)"
     if plan.form is not None:
         said += f", mask: {plan.form.name}"
     places = f"{trial.returned} things, the output at place {trial.place}"

@@ -14,6 +14,10 @@ NAMES = [
     ("heads", r"^(h|heads?|n_?heads?|num_?heads?|heads?_num|n_?h|num_attention_heads)$"),
     ("d_k", r"^(d_?k|d_?head|head_?(dim|size)|d_?model|d_?q|key_?dim|dim|d|size|dk_size|embed_?dim)$"),
     ("block", r"block|tile|chunk|^b_?[rc]$"),
+    ("W_Q", r"^w_?q|^q_?(w|proj)|wq$|w_query|query_(w|proj)"),
+    ("W_K", r"^w_?k|^k_?(w|proj)|wk$|w_key|key_(w|proj)"),
+    ("W_V", r"^w_?v|^v_?(w|proj)|wv$|w_value|value_(w|proj)"),
+    ("W_O", r"^w_?o|^o_?(w|proj)|wo$|w_out|out_?(w|proj)"),
     ("QKV", r"^qkv"),
     ("QK", r"^qk"),
     ("Q", r"^(q|quer)|_q$"),
@@ -25,7 +29,7 @@ NAMES = [
 ]
 """Roles, each with what the names of its arguments look like; the first that fits counts."""
 
-GIVEN = {"Q", "K", "V", "X", "S", "memory", "QKV", "QK"}  # arrays
+GIVEN = {"Q", "K", "V", "X", "S", "memory", "QKV", "QK", "W_Q", "W_K", "W_V", "W_O"}  # arrays
 LEFT_OUT = {"dropout", "training", "block", "scale", "heads", "d_k", "mask", "causal", "lengths"}
 
 

@@ -425,7 +425,8 @@ def where(error):
     """
     if hasattr(error, "where"):
         return error.where
-    frames = [*dropwhile(_ours, traceback.walk_tb(error.__traceback__))]  # the first ones are ours
+    _, *rest = traceback.walk_tb(error.__traceback__) if error.__traceback__ else [None]
+    frames = [*dropwhile(_ours, rest)]  # the first one is ours, and so may be the next
     if not frames:
         return "In the call itself"
     theirs = frames[0][0].f_code.co_filename
