@@ -10,12 +10,15 @@ import torch
 from strangers.corpus import corpus
 from strangers.measure import kind, verdict
 
-from selfattention import examine, formulas, mutants
+from selfattention import check, examine, formulas, mutants
 from selfattention.examining import cases
 from selfattention.examining.fills import written
 from selfattention.examining.report import Status
 from selfattention.implementations import IMPLEMENTATIONS
+from selfattention.recipes.backward import BACKWARD
 from selfattention.recipes.explain import Engine, Outcome, Weight
+from selfattention.recipes.heads import HEADS
+from selfattention.recipes.merge import MERGE
 from selfattention.recipes.softmax import SOFTMAX
 from selfattention.recipes.tiles import ATTENTION
 
@@ -29,7 +32,8 @@ def outcomes(function, found, names):
         given = [case.arrays.get(name) for name in names]
         try:
             with np.errstate(all="ignore"):
-                made.append(Outcome(case.name, tuple(given), (function(*given),)))
+                result = function(*given)
+            made.append(Outcome(case.name, tuple(given), result if isinstance(result, tuple) else (result,)))
         except (ValueError, IndexError):
             pass
     return made
@@ -40,7 +44,10 @@ def scores():
 
 
 ENGINES = {"softmax": Engine(SOFTMAX), "attention": Engine(ATTENTION), "masked_attention": Engine(ATTENTION)}
+ENGINES |= {"multi_head_attention": Engine(HEADS), "attention_backward": Engine(BACKWARD)}
 INPUTS = {
+    "multi_head_attention": (cases.projected, ["X", "W_Q", "W_K", "W_V", "W_O", "h"]),
+    "attention_backward": (cases.with_gradients, ["dO", "Q", "K", "V"]),
     "softmax": (scores, ["S"]),
     "attention": (cases.plain, ["Q", "K", "V"]),
     "masked_attention": (cases.masked, ["Q", "K", "V", "visible"]),
@@ -64,6 +71,9 @@ def test_every_mutant_is_named_by_the_recipe_that_has_its_part(target, mutant):
     found, names = INPUTS[target]
     weight, explanations = ENGINES[target].explain(outcomes(mutant.function, found(), names))
     name = mutant.function.__name__
+    if name == "split_and_merge_without_transpose":  # the two that come before it
+        assert weight is Weight.TWO_MISTAKES
+        return
     if name in RIGHT_ELSEWHERE:
         assert weight <= Weight.CONVENTION
         return
@@ -90,7 +100,8 @@ def test_a_reading_is_no_mistake_and_hides_none():
 def test_no_name_holds_a_number_that_was_not_measured():
     assert written(-1e4) == "−10⁴"
     assert written(-65504.0) == "−6.55e+04"
-    for change in (*ATTENTION.mistakes, *SOFTMAX.mistakes):
+    known = (ATTENTION, SOFTMAX, HEADS, BACKWARD, MERGE)
+    for change in (change for each in known for change in each.mistakes):
         assert change.sentence
         assert change.chapter.startswith("Chapter"), change.sentence
         assert "10⁹" not in change.sentence
@@ -174,6 +185,13 @@ def test_a_finite_fill_is_named_with_its_number():
 
         (names,) = examine(filled).names
         assert f"A finite fill, {named}, instead of −∞" in names[0]
+
+
+@pytest.mark.parametrize("mistake", check.merge_outputs.mistakes, ids=lambda function: function.__name__)
+def test_the_mistakes_of_a_merge_are_named(mistake):
+    said = examine(mistake)
+    assert said.status is Status.MISTAKE
+    assert said.names[0], said
 
 
 # What strangers do.

@@ -26,7 +26,10 @@ class Case:
     def of(self, axes: int) -> "Case":
         """The same with so many axes: without heads, without a batch."""
         taken = {4: (), 3: (slice(None), 0), 2: (0, 0)}[axes]
-        cut = {name: x if x is None or np.ndim(x) < 4 else x[taken] for name, x in self.arrays.items()}
+        cut = {
+            name: x[taken] if np.ndim(x) == 4 or name.startswith("L_") else x
+            for name, x in self.arrays.items()
+        }
         return replace(self, arrays=cut)
 
     def but(self, **arrays) -> "Case":
@@ -197,6 +200,39 @@ def _heads(name, n, d_model, h, keys, values, batch=2, tame=False):
     arrays = [_rounded(rng.normal(size=shape) / (1 if len(shape) > 2 else 2)) for shape in shapes]
     names = ["X", "W_Q", "W_K", "W_V", "W_O"]
     return Case(name, dict(zip(names, arrays, strict=True)) | {"h": h}, tame)
+
+
+def with_gradients() -> list[Case]:
+    """Tokens and the gradient of the output, without scores that are huge: gradients vanish there."""
+    huge = "thousands", "−3000", "rising"
+    found = [case for case in plain() if not any(word in case.name for word in huge)]
+    rng = np.random.default_rng(1)
+    return [
+        c.but(dO=_rounded(rng.normal(size=(*c.arrays["Q"].shape[:-1], c.arrays["V"].shape[-1]))))
+        for c in found
+    ]
+
+
+def halves() -> list[Case]:
+    """Outputs and log-sum-exps of two halves of the keys; of halves that are empty, too."""
+    pairs = {
+        "both halves seen": (0.5, 1.5),
+        "log-sum-exps of 800": (800.0, 799.0),
+        "the first half is empty": (-np.inf, 0.5),
+        "the second half is empty": (0.5, -np.inf),
+        "both halves are empty": (-np.inf, -np.inf),
+    }
+    return [_halves(name, *L) for name, L in pairs.items()]
+
+
+def _halves(name, *L):
+    rng = np.random.default_rng(0)
+    arrays = {}
+    for half, level in zip("12", L, strict=True):
+        O = _rounded(rng.normal(size=(*LEADING, 5, 3)))
+        arrays[f"O_{half}"] = np.zeros_like(O) if np.isneginf(level) else O
+        arrays[f"L_{half}"] = level + _rounded(rng.normal(size=(*LEADING, 5)))
+    return Case(name, arrays)
 
 
 _names = list(SIZES)

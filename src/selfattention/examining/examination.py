@@ -38,7 +38,7 @@ class Trial:
     @property
     def numbers(self) -> bytes:
         """All that came, to find those that say the same."""
-        return b"".join(o.name.encode() + o.given[0].tobytes() for o in self.outcomes)
+        return b"".join(o.name.encode() + b"".join(x.tobytes() for x in o.given) for o in self.outcomes)
 
     @property
     def right(self) -> bool:
@@ -132,8 +132,8 @@ class Examiner:
                 trial.refused.append((case, "the output has another shape"))
                 continue
             name = f"{case.name} ({plan.kind.handed}, {plan.layout.axes} axes)"
-            trial.outcomes.append(Outcome(name, plan.kind.inputs(case), (given,)))
-            trial.separating += not case.tame and bool(np.isfinite(given).any())
+            trial.outcomes.append(Outcome(name, plan.kind.inputs(case), given))
+            trial.separating += not case.tame and bool(np.isfinite(given[0]).any())
         return trial
 
     def _most(self, trials):
@@ -271,16 +271,23 @@ class Examiner:
         return f"{tried}; the last error was {self.refused}" if self.refused else tried
 
 
-def _output(plan, case, arrays, place):
-    """The array at a place in the recipe's axes; None if it is not of the output's shape."""
-    wanted = plan.kind.shape(case)
-    given = arrays[place] if place < len(arrays) else None
-    if given is None or given.dtype.kind != "f" or given.ndim != len(wanted):
+def _output(plan, case, arrays, place) -> tuple[np.ndarray, ...] | None:
+    """The outputs from a place on, in the recipe's axes; None if they are not of the outputs' shapes."""
+    wanted = plan.kind.shapes(case)
+    given = arrays[place : place + len(wanted)]
+    if len(given) < len(wanted):
         return None
-    given = plan.layout.back(given)
-    return given if given.shape == wanted else None
+    found = []
+    for array, shape in zip(given, wanted, strict=True):
+        if array is None or array.dtype.kind != "f" or array.ndim != len(shape):
+            return None
+        found.append(plan.layout.back(array) if len(shape) == plan.layout.axes else array)
+        if found[-1].shape != shape:
+            return None
+    return tuple(found)
 
 
 def _tame(plan, number):
-    tame = [c for c in kinds.plain(plan.kind, plan.layout.axes) if c.tame]
+    found = kinds.plain(plan.kind, plan.layout.axes)
+    tame = [c for c in found if c.tame] or list(found)
     return tame[min(number, len(tame) - 1)]

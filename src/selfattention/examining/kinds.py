@@ -9,7 +9,9 @@ import numpy as np
 from selfattention.examining import cases
 from selfattention.examining.cases import Case
 from selfattention.examining.layouts import LAYOUTS, Layout
+from selfattention.recipes.backward import BACKWARD
 from selfattention.recipes.heads import HEADS
+from selfattention.recipes.merge import MERGE
 from selfattention.recipes.recipe import Known
 from selfattention.recipes.softmax import SOFTMAX
 from selfattention.recipes.tiles import ATTENTION
@@ -31,13 +33,18 @@ class Kind:
         """What the recipe is called with."""
         return tuple(case.arrays.get(name) for name in self.operands)
 
-    def shape(self, case: Case) -> tuple[int, ...]:
-        """Of the output."""
-        if "W_O" in case.arrays:
-            return (*case.arrays["X"].shape[:-1], case.arrays["W_O"].shape[-1])
-        if "S" in case.arrays:
-            return case.arrays["S"].shape
-        return (*case.arrays["Q"].shape[:-1], case.arrays["V"].shape[-1])
+    def shapes(self, case: Case) -> list[tuple[int, ...]]:
+        """Of the outputs."""
+        arrays = case.arrays
+        if "dO" in arrays:
+            return [arrays[name].shape for name in "QKV"]
+        if "O_1" in arrays:
+            return [arrays["O_1"].shape, arrays["L_1"].shape]
+        if "W_O" in arrays:
+            return [(*arrays["X"].shape[:-1], arrays["W_O"].shape[-1])]
+        if "S" in arrays:
+            return [arrays["S"].shape]
+        return [(*arrays["Q"].shape[:-1], arrays["V"].shape[-1])]
 
 
 def _themselves(found):
@@ -83,6 +90,22 @@ KINDS = [
         ("X", "memory"),
         lambda: _one_memory(cases.plain()),
         lambda: _one_memory(cases.masked()),
+    ),
+    Kind(
+        "backward pass of attention",
+        BACKWARD,
+        ("dO", "Q", "K", "V"),
+        ("dO", "Q", "K", "V"),
+        cases.with_gradients,
+        layouts=tuple(LAYOUTS[:3]),
+    ),
+    Kind(
+        "merge of two halves",
+        MERGE,
+        ("O_1", "L_1", "O_2", "L_2"),
+        ("O_1", "L_1", "O_2", "L_2"),
+        cases.halves,
+        layouts=tuple(LAYOUTS[:3]),
     ),
     Kind(
         "multi-head attention",

@@ -73,7 +73,7 @@ class Plan:
         return self._number(role, case.arrays) if argument.required else LEAVE
 
     def _number(self, role, arrays):
-        Q = next(arrays[name] for name in ("Q", "S", "X") if name in arrays)
+        Q = next(arrays[name] for name in ("Q", "S", "X", "O_1") if name in arrays)
         d_k, heads = Q.shape[-1], Q.shape[-3] if Q.ndim > 3 else 1
         return {"scale": d_k**self.scale, "d_k": d_k, "heads": heads, "block": 16, "dropout": 0.0}.get(role)
 
@@ -81,6 +81,8 @@ class Plan:
         if role.startswith("W_"):
             W = arrays[role].astype(self.dtype)
             return np.ascontiguousarray(W.T if self.turned else W)
+        if role.startswith("L_"):
+            return arrays[role].astype(self.dtype)
         if "X" in arrays:
             return self._there(arrays["X"])
         if role in ("QK", "QKV"):

@@ -146,16 +146,25 @@ def evidence(trial: Trial, engine) -> str:
     conventions = first.conventions if first else ()
     for outcome in sorted(trial.outcomes, key=lambda o: o.size):
         if engine.explained(conventions, [outcome]) is None:
-            wanted = engine.computed(conventions, None, outcome, np.dtype(np.float64))[0]
-            given = outcome.given[0]
-            apart = np.where(np.isfinite(wanted), np.abs(given - wanted), 0)
-            apart = np.where(np.isnan(apart), np.inf, apart)
-            at = np.unravel_index(apart.argmax(), apart.shape)
-            where = ", ".join(map(str, at))
+            exact = engine.computed(conventions, None, outcome, np.dtype(np.float64))
             name = outcome.name.rpartition(" (")[0]
-            both = f"is {given[at]:.6g}; wanted {wanted[at]:.6g}"
-            return f"For example ({name}), the output in place [{where}] {both}."
+            return f"For example ({name}), {_where(outcome.given, exact)}."
     return ""
+
+
+def _where(given, exact):
+    """The place that is farthest off, and both numbers."""
+    which, apart = max(enumerate(map(_apart, given, exact)), key=lambda pair: pair[1].max())
+    at = np.unravel_index(apart.argmax(), apart.shape)
+    of = f"output {which}" if len(given) > 1 else "the output"
+    place = ", ".join(map(str, at))
+    return f"{of} in place [{place}] is {given[which][at]:.6g}; wanted {exact[which][at]:.6g}"
+
+
+def _apart(given, exact):
+    with np.errstate(invalid="ignore", over="ignore"):
+        far = np.where(given == exact, 0, np.abs(given - exact))  # ∞ is ∞
+    return np.where(np.isnan(far), np.where(np.isnan(given) & np.isnan(exact), 0, np.inf), far)
 
 
 def _reach(trial):

@@ -9,6 +9,11 @@ NAMES = [
     ("lengths", r"len"),
     ("causal", r"causal|autoregress|look_?ahead"),
     ("scale", r"scal|^temp|^tau$"),
+    ("dO", r"^(d_?o(ut)?|grad.*|g|upstream.*|d_?output)$"),
+    ("O_1", r"^(o|out|output|x)_?(1|a)$|^(o|out|output)_prev$"),
+    ("O_2", r"^(o|out|output|x)_?(2|b)$|^(o|out|output)_(cur|new|suffix)$"),
+    ("L_1", r"^(l|lse)_?(1|a)$|^(l|lse)_prev$"),
+    ("L_2", r"^(l|lse)_?(2|b)$|^(l|lse)_(cur|new|suffix)$"),
     ("dropout", r"drop|^p$|^rate$"),
     ("training", r"train|determin"),
     ("heads", r"^(h|heads?|n_?heads?|num_?heads?|heads?_num|n_?h|num_attention_heads)$"),
@@ -29,7 +34,8 @@ NAMES = [
 ]
 """Roles, each with what the names of its arguments look like; the first that fits counts."""
 
-GIVEN = {"Q", "K", "V", "X", "S", "memory", "QKV", "QK", "W_Q", "W_K", "W_V", "W_O"}  # arrays
+GIVEN = {"Q", "K", "V", "X", "S", "memory", "QKV", "QK", "W_Q", "W_K", "W_V", "W_O"}
+GIVEN |= {"dO", "O_1", "L_1", "O_2", "L_2"}  # arrays
 LEFT_OUT = {"dropout", "training", "block", "scale", "heads", "d_k", "mask", "causal", "lengths"}
 
 
