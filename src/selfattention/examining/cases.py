@@ -32,6 +32,11 @@ class Case:
         }
         return replace(self, arrays=cut)
 
+    @property
+    def size(self) -> int:
+        """How many numbers go in."""
+        return sum(np.size(x) for x in self.arrays.values())
+
     def but(self, **arrays) -> "Case":
         """The same with other arrays."""
         return replace(self, arrays=self.arrays | arrays)
@@ -160,8 +165,8 @@ def _nobody(rng, n, m):
     return seen
 
 
-LADDER = (0.0, -8.0, -40.0, -400.0, -4e3, -4e4, -4e6)
-"""Scores of a visible key, below which a fill may lie or not."""
+LADDER = (0.0, -8.0, -40.0, -400.0, -4e3, -4e4, -4e5)
+"""Scores of a visible key, below which a fill may lie or not: a fill beneath all of them is as good as −∞."""
 
 
 def deep(ladder=LADDER) -> Case:

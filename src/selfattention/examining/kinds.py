@@ -9,10 +9,11 @@ import numpy as np
 from selfattention.examining import cases
 from selfattention.examining.cases import Case
 from selfattention.examining.layouts import LAYOUTS, Layout
+from selfattention.recipes.attention import with_the_queries
 from selfattention.recipes.backward import BACKWARD
 from selfattention.recipes.heads import HEADS
 from selfattention.recipes.merge import MERGE
-from selfattention.recipes.recipe import Known
+from selfattention.recipes.recipe import Convention, Known
 from selfattention.recipes.softmax import SOFTMAX
 from selfattention.recipes.tiles import ATTENTION
 
@@ -70,6 +71,17 @@ def _scores():
     return found
 
 
+def residual():
+    """A residual connection: the tokens are added to the output. Chapter 07."""
+
+
+OF_TOKENS = replace(
+    ATTENTION,
+    mistakes=tuple(m for m in ATTENTION.mistakes if m.part is not with_the_queries),
+    conventions=(*ATTENTION.conventions, Convention("finish", with_the_queries, residual)),
+)
+"""Attention of a function of tokens, which may add these."""
+
 _operands = "Q", "K", "V", "visible"
 KINDS = [
     Kind("attention", ATTENTION, _operands, ("Q", "K", "V"), cases.plain, cases.masked),
@@ -85,7 +97,7 @@ KINDS = [
     ),
     Kind(
         "attention",
-        ATTENTION,
+        OF_TOKENS,
         _operands,
         ("X", "memory"),
         lambda: _one_memory(cases.plain()),
@@ -118,7 +130,7 @@ KINDS = [
     Kind("softmax", SOFTMAX, ("S",), ("S",), _scores, layouts=tuple(LAYOUTS[:3])),
     Kind(
         "attention",
-        ATTENTION,
+        OF_TOKENS,
         _operands,
         ("X",),
         lambda: _themselves(cases.plain()),

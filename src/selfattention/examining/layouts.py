@@ -10,19 +10,45 @@ class Unsayable(Exception):
     """A mask that a form has no room for: one for every query, where only keys are hidden."""
 
 
+def _as_it_lies(x, shape=None):
+    return x
+
+
 @dataclass(frozen=True)
 class Layout:
-    """An order of axes: `there` from (…, n, d), `back` from what came."""
+    """An order of axes: `there` from (…, n, d), `back` from what came to the shape that is wanted."""
 
     name: str
     axes: int
-    there: Callable = lambda x: x
-    back: Callable = lambda x: x
+    there: Callable = _as_it_lies
+    back: Callable = _as_it_lies
 
 
 def _moved(*order):
     inverse = np.argsort(order)
-    return lambda x: x.transpose(order), lambda x: x.transpose(inverse)
+    return lambda x: x.transpose(order), lambda x, shape: x.transpose(inverse)
+
+
+def _picture(x):
+    """(batch, n, d) to (batch, d, height, width), n = height · width."""
+    b, n, d = x.shape
+    height = max(h for h in range(1, int(n**0.5) + 1) if n % h == 0)
+    return x.swapaxes(1, 2).reshape(b, d, height, n // height)
+
+
+def _rows_of_a_picture(x, shape):
+    b, n, d = shape
+    return x.reshape(b, d, n).swapaxes(1, 2)
+
+
+def _joined(x):
+    b, h, n, d = x.shape
+    return x.swapaxes(1, 2).reshape(b, n, h * d)
+
+
+def _parted(x, shape):
+    b, h, n, d = shape
+    return x.reshape(b, n, h, d).swapaxes(1, 2)
 
 
 LAYOUTS = [
@@ -33,8 +59,12 @@ LAYOUTS = [
     Layout("(n, batch, d)", 3, *_moved(1, 0, 2)),
     Layout("(d, n)", 2, *_moved(1, 0)),
     Layout("(batch, d, n)", 3, *_moved(0, 2, 1)),
+    Layout("(batch, d, height, width)", 3, _picture, _rows_of_a_picture),
 ]
 """Those that people write, the usual ones first."""
+
+JOINED = Layout("(batch, n, heads · d)", 4, _joined, _parted)
+"""Heads side by side, for who is told how many they are."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +138,15 @@ def _additive(visible, dtype):
     return np.where(visible, 0, -np.inf).astype(dtype)
 
 
+def _lengths(visible):
+    """How many keys may be seen, of those that stand first: (batch)."""
+    keys = _keys(visible)
+    lengths = keys.sum(-1)
+    if not (keys == (np.arange(keys.shape[-1]) < lengths[..., None])).all():
+        raise Unsayable
+    return lengths
+
+
 VALUES = {
     "True = may be seen": lambda visible, dtype: visible,
     "True = hidden": lambda visible, dtype: ~visible,
@@ -115,10 +154,12 @@ VALUES = {
     "1 = hidden": lambda visible, dtype: (~visible).astype(dtype),
     "1 = may be seen, whole numbers": lambda visible, dtype: visible.astype(np.int64),
     "1 = hidden, whole numbers": lambda visible, dtype: (~visible).astype(np.int64),
+    "1 = may be seen, bytes": lambda visible, dtype: visible.astype(np.uint8),
+    "1 = hidden, bytes": lambda visible, dtype: (~visible).astype(np.uint8),
     "added to the scores, 0 or −∞": _additive,
 }
 FORMS = [
     Form(f"{shape}, {value}", put, written)
     for value, written in VALUES.items()
     for shape, put in SHAPES.items()
-]
+] + [Form("lengths, (batch)", _lengths, lambda lengths, dtype: lengths.astype(np.int64))]

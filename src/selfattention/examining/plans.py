@@ -7,12 +7,32 @@ import numpy as np
 
 from selfattention.examining.cases import Case
 from selfattention.examining.kinds import KINDS, Kind
-from selfattention.examining.layouts import FORMS, Form, Layout
+from selfattention.examining.layouts import FORMS, JOINED, Form, Layout, Unsayable
 from selfattention.examining.process import Stranger
 from selfattention.examining.roles import GIVEN, Argument, assignments
 
-WAYS = 24  # forms of a mask that are tried to find out how else to call; all are tried later
 LEAVE = object()  # an argument that is not passed
+
+
+def _alike(join):
+    """Of arrays that can be joined so; raises Unsayable for others."""
+
+    def joined(arrays):
+        try:
+            return join(arrays)
+        except ValueError:
+            raise Unsayable from None
+
+    return joined
+
+
+PACKINGS = {
+    "a tuple": tuple,
+    "stacked along a first axis": _alike(np.stack),
+    "stacked along the third axis": _alike(lambda arrays: np.stack(arrays, axis=2)),
+    "stacked along the last axis but one": _alike(lambda arrays: np.stack(arrays, axis=-2)),
+    "side by side": _alike(lambda arrays: np.concatenate(arrays, axis=-1)),
+}
 
 
 @dataclass(frozen=True)
@@ -26,6 +46,7 @@ class Plan:
     library: str
     dtype: str
     form: Form | None = None
+    packing: str = "a tuple"  # of Q and K, or of all three
     turned: bool = False  # matrices are (out, in)
     scale: float = -0.5  # the power of d_k that an argument for it gets, where there must be one
 
@@ -86,13 +107,15 @@ class Plan:
         if "X" in arrays:
             return self._there(arrays["X"])
         if role in ("QK", "QKV"):
-            return tuple(self._there(arrays[x]) for x in role)
+            return PACKINGS[self.packing]([self._there(arrays[x]) for x in role])
         return self._there(arrays[{"X": "Q", "memory": "K"}.get(role, role)])
 
     def _there(self, x):
         return np.ascontiguousarray(self.layout.there(x.astype(self.dtype)))
 
     def _mask(self, argument, case):
+        if "Q" not in case.arrays:
+            return None if argument.required else LEAVE
         visible = None if case.causal else case.arrays.get("visible")
         if visible is None and (self.form is None or not argument.required):
             return None if argument.required else LEAVE
@@ -106,16 +129,25 @@ def plans(stranger: Stranger) -> list[Plan]:
     libraries = [stranger.library, *({"numpy", "torch"} - {stranger.library})]
     arguments = tuple(stranger.arguments)
     return [
-        Plan(kind, arguments, tuple(way.items()), layout, library, dtype, form, turned, scale)
+        Plan(kind, arguments, tuple(way.items()), layout, library, dtype, form, packing, turned, scale)
         for library in libraries
         for dtype in ("float64", "float32")
         for kind in KINDS
         for way in assignments(stranger.arguments, kind.handed)
-        for layout in kind.layouts
-        for form in (forms(way, arguments)[:WAYS] if _must("mask", way, arguments) else [None])
+        for layout in (
+            *kind.layouts,
+            *([JOINED] if _must("heads", way, arguments) and "Q" in kind.operands else []),
+        )
+        for form in (forms(way, arguments) if _must("mask", way, arguments) else [None])
+        for packing in (PACKINGS if "QKV" in kind.handed else ["a tuple"])
         for turned in ((False, True) if "W_Q" in kind.handed else (False,))
         for scale in ((-0.5, 0.5) if _must("scale", way, arguments) else (-0.5,))
     ]
+
+
+def _layouts(kind, way, arguments):
+    told = _must("heads", way, arguments) and "Q" in kind.operands
+    return (*kind.layouts, JOINED) if told else kind.layouts
 
 
 def forms(way: dict[str, str], arguments) -> list[Form | None]:

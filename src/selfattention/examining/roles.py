@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from itertools import permutations
 
 NAMES = [
-    ("mask", r"mask|visib|allowed|^m$|may_see|keep|pad|hid|valid"),
-    ("lengths", r"len"),
+    ("mask", r"mask|visib|allowed|^m$|may_see|keep|pad|hid|valid|len"),
     ("causal", r"causal|autoregress|look_?ahead"),
     ("scale", r"scal|^temp|^tau$"),
     ("dO", r"^(d_?o(ut)?|grad.*|g|upstream.*|d_?output)$"),
@@ -35,8 +34,11 @@ NAMES = [
 """Roles, each with what the names of its arguments look like; the first that fits counts."""
 
 GIVEN = {"Q", "K", "V", "X", "S", "memory", "QKV", "QK", "W_Q", "W_K", "W_V", "W_O"}
+OTHERS = {*GIVEN} - {"X", "S", "memory"}
+"""Roles that nobody has by chance: who is called so, and not wanted, is a sign of another function."""
+
 GIVEN |= {"dO", "O_1", "L_1", "O_2", "L_2"}  # arrays
-LEFT_OUT = {"dropout", "training", "block", "scale", "heads", "d_k", "mask", "causal", "lengths"}
+LEFT_OUT = {"dropout", "training", "block", "scale", "heads", "d_k", "mask", "causal"}
 
 
 def fitting(name: str) -> set[str]:
@@ -75,8 +77,10 @@ def assignments(arguments: list[Argument], operands: tuple[str, ...]) -> list[di
     certain = _first_of_each(certain)
     missing = [role for role in operands if role not in certain.values()]
     free = [a.name for a in arguments if a.required and a.name not in certain]
-    if len(free) != len(missing):
+    if len(free) != len(missing) or any(fitting(name) & OTHERS for name in free):
         return []
+    if len(missing) > 3:  # in that order or in none
+        return [certain | dict(zip(free, missing, strict=True))] if len(missing) == len(operands) else []
     return [certain | dict(zip(free, order, strict=True)) for order in permutations(missing)]
 
 

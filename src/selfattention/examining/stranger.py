@@ -225,7 +225,7 @@ def _differs(now, before):
 def _readable(result):
     """Tensors in formats that NumPy lacks become float32; what holds others is looked into."""
     if isinstance(result, tuple | list):
-        return tuple(map(_readable, result))
+        return [*map(_readable, result)] if isinstance(result, list) else tuple(map(_readable, result))
     if isinstance(result, dict):
         return {str(name): _readable(part) for name, part in result.items()}
     if hasattr(result, "is_floating_point") and hasattr(result, "detach"):

@@ -272,6 +272,11 @@ def squares_of_weights(A, V):
     return A * A @ V
 
 
+def first_row_alone(O, Q):
+    """A `return` inside the loop over the queries: all rows but the first are still 0. Chapter 06."""
+    return np.where(np.arange(O.shape[-2])[:, None] == 0, O, 0)
+
+
 def with_the_queries(O, Q):
     """The queries are added to the output, a residual connection inside. Chapter 07."""
     return O + Q
@@ -390,6 +395,7 @@ MISTAKES = (
     Mistake("mix", transposed_mean, transposed_mean),
     Mistake("mix", mean_over_the_number_of_keys, mean_over_the_number_of_keys),
     Mistake("mix", squares_of_weights, squares_of_weights),
+    Mistake("finish", first_row_alone, first_row_alone),
     Mistake("finish", with_the_queries, with_the_queries),
 )
 WITHOUT_A_ROOT = Convention("scale", dot_scores_as_published, dot_scores_as_published)
