@@ -416,6 +416,11 @@ def nothing(A):
     return np.where(np.isnan(A), 0, A)
 
 
+def ones(A):
+    """Rows that see nobody give the sum of all values: exp(S − L), and ln m is lost in an L of −10⁹."""
+    return np.where(np.isnan(A), 1, A)
+
+
 def drowned():
     """Rows that see nobody give the mean of all values: the lowest number stands for −∞."""
 
@@ -427,6 +432,7 @@ def shifted():
 READINGS = (
     Reading("fill", -1e30, drowned),
     Reading("empty", nothing, nothing),
+    Reading("empty", ones, ones),
     Reading("hide", added(-1e9), shifted),
 )
 PARTS = Known("attention", Attention(), MISTAKES, CONVENTIONS, READINGS)
