@@ -236,7 +236,7 @@ def test_what_cannot_be_examined_is_said_in_a_sentence():
 
 @pytest.mark.parametrize(
     ("body", "why"),
-    [("while True:\n        pass", "no answer"), ("import os\n    os._exit(3)", "no answer")],
+    [("while True:\n        pass", "no answer"), ("import os\n    os._exit(3)", "the process ended")],
     ids=["never ends", "ends the process"],
 )
 def test_a_function_that_gives_no_answer_gets_a_verdict(tmp_path, body, why):

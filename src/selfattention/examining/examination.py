@@ -10,7 +10,7 @@ import numpy as np
 from selfattention.examining import kinds
 from selfattention.examining.cases import Case
 from selfattention.examining.fills import fills
-from selfattention.examining.layouts import Unsayable
+from selfattention.examining.layouts import WHOLE, Unsayable
 from selfattention.examining.plans import Plan, forms, plans
 from selfattention.examining.process import Answer, Beyond, Stranger
 from selfattention.recipes.attention import CAUSAL, WITHOUT_A_ROOT
@@ -60,7 +60,9 @@ class Examiner:
     def examine(self) -> Trial:
         """The trial to report; raises Beyond where no way to call the function gives an output."""
         for _, group in groupby(plans(self.stranger), key=lambda plan: (plan.library, plan.dtype)):
-            ways = self._ways(list(group))
+            group = list(group)
+            usual = [plan for plan in group if not plan.form or plan.form in WHOLE]
+            ways = self._ways(usual) or self._ways([plan for plan in group if plan not in usual], rounds=2)
             if ways:
                 break
         else:
@@ -74,10 +76,10 @@ class Examiner:
                 best = stage(best)
         return best
 
-    def _ways(self, found) -> list[Plan]:
+    def _ways(self, found, rounds=TAMES) -> list[Plan]:
         """The plans that take one of the tame inputs; of those that differ by the mask's form, one or two."""
         open_, ways = list(found), []
-        for number in range(TAMES):
+        for number in range(rounds):
             asked = [(plan, _tame(plan, number)) for plan in open_]
             takes = {
                 plan

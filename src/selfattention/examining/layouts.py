@@ -163,3 +163,5 @@ FORMS = [
     for value, written in VALUES.items()
     for shape, put in SHAPES.items()
 ] + [Form("lengths, (batch)", _lengths, lambda lengths, dtype: lengths.astype(np.int64))]
+WHOLE = [form for form in FORMS if form.name.startswith("as large as the scores")]
+"""Those that most functions take, whatever they would rather have."""
