@@ -49,6 +49,9 @@ figures: setup  ## run the notebooks and compare their pictures with the committ
 mutants: setup  ## which property tells which named mistake from the right function
 	$(BIN)/python -m selfattention.mutants.kill_matrix
 
+strangers: setup  ## what examine makes of each stranger of the corpus: named, called right, blamed, not taken
+	PYTHONPATH=tests $(BIN)/python -m strangers.measure
+
 prices: setup  ## what each named mistake costs the trained models; writes it down for chapters 09 and 15
 	$(BIN)/python -m selfattention.mutants.prices
 	$(BIN)/python -m selfattention.mutants.decoding_prices

@@ -13,7 +13,7 @@ import pytest
 from links import ROOT, chapters
 
 from selfattention import check
-from selfattention.exercises.diagnosis import Exercise, Kind, exercise
+from selfattention.exercises.diagnosis import Exercise, Kind, as_a_test, exercise
 from selfattention.exercises.evidence import parts, sums
 from selfattention.formulas import softmax
 from selfattention.mutants.softmax import over_the_other_axis, sum_forgotten
@@ -629,12 +629,11 @@ def test_the_door_lists_the_exercises_and_names_near_ones():
 
 def test_names_are_unique_in_the_book():
     """`check` is flat: a name that two chapters give to an exercise would hide one of them."""
+    declared = r"^@exercise(?:_in_testing)?\((?:.|\n)*?^def (\w+)"
     named = [
         (name, path.stem)
         for path in (ROOT / "src/selfattention/exercises").glob("[a-z]*.py")
-        for name in re.findall(
-            r"^@exercise\((?:.|\n)*?^def (\w+)", path.read_text(encoding="utf-8"), re.MULTILINE
-        )
+        for name in re.findall(declared, path.read_text(encoding="utf-8"), re.MULTILINE)
     ]
     assert sorted(name for name, _ in named) == dir(check)
 
@@ -708,3 +707,56 @@ def test_several_changed_arguments_are_many():
 
 def test_an_exercise_says_how_it_is_asked():
     assert repr(check.short_block) == "<exercise short_block: check.short_block(your answer) says what it is>"
+
+
+# Answers that are tests, two mistakes at once, and rows that see nobody
+
+S = np.random.default_rng(0).normal(size=(3, 5))
+TESTS_OF_A_SOFTMAX = {
+    "asserts": lambda suspect: np.testing.assert_allclose(suspect(S).sum(1), 1),
+    "a boolean": lambda suspect: bool(np.allclose(suspect(S).sum(1), 1)),
+    "a boolean for each row": lambda suspect: np.isclose(suspect(S).sum(1), 1),
+    "a list of booleans": lambda suspect: np.isclose(suspect(S).sum(1), 1).tolist(),
+    "a number": lambda suspect: int(np.allclose(suspect(S).sum(1), 1)),
+}
+
+
+@pytest.mark.parametrize("form", TESTS_OF_A_SOFTMAX)
+def test_a_test_may_assert_or_say_so_in_any_way(form):
+    assert check.unmasking_test(TESTS_OF_A_SOFTMAX[form]), form
+
+
+def test_a_suspect_that_stops_is_unmasked_and_a_test_that_stops_is_an_error():
+    def wrong_where_it_can_be(S):
+        raise ValueError("one row is too few")
+
+    def test(suspect):
+        assert suspect(np.zeros((1, 3))).sum() == 1
+
+    assert as_a_test(test)(wrong_where_it_can_be) is False
+    assert as_a_test(test)(softmax) is None
+    verdict = check.seeing_test(lambda suspect: 1 / 0)
+    assert verdict.kind is Kind.ERROR
+    assert "ZeroDivisionError" in verdict.text
+
+
+def test_two_mistakes_at_once_are_both_named():
+    def both(Q, K, V):
+        E = np.exp(Q @ K.T)
+        return E / E.sum(0) @ V
+
+    verdict = check.suspicious_attention(both)
+    assert verdict.kind is Kind.NAMED_MISTAKE
+    assert "Not scaled at all. And: Softmax over the queries" in verdict.text.replace("\n", " ")
+
+
+def test_a_half_that_is_empty_hides_no_name():
+    def exchanged(O_1, L_1, O_2, L_2):
+        L = np.logaddexp(L_1, L_2)
+        share = np.exp(L_2 - L)[:, None]
+        return share * O_1 + (1 - share) * O_2, L
+
+    verdict = check.merge_outputs(exchanged)
+    assert verdict.kind is Kind.NAMED_MISTAKE
+    assert verdict.mistake.__name__ == "weights_exchanged"
+    assert "Besides, for" in verdict.text

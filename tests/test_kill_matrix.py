@@ -2,10 +2,12 @@
 
 import re
 
+import numpy as np
 import pytest
+import torch
 
 from selfattention.mutants import RIGHT, mutants, properties, right
-from selfattention.mutants.kill_matrix import holds
+from selfattention.mutants.kill_matrix import holds, killers
 
 MUTANTS = [mutant for target in RIGHT for mutant in mutants(target)]
 PROPERTIES = [(target, prove) for target in RIGHT for prove in properties(target)]
@@ -54,3 +56,37 @@ def test_a_crash_counts_as_a_kill_and_an_unknown_error_does_not():
     assert not holds(crashes, prove)
     with pytest.raises(KeyError):
         holds(bug, prove)
+
+
+def test_an_error_of_torch_and_a_tuple_are_kills_as_well():
+    def shapes_that_do_not_fit(Q, K, V):
+        return torch.tensor(Q) @ torch.tensor(K)
+
+    def output_and_weights(Q, K, V):
+        return right("attention")(Q, K, V), None
+
+    for function in (shapes_that_do_not_fit, output_and_weights):
+        assert "shape" in killers("attention", function)
+
+
+def in_single_precision(target):
+    """The right function, all of it in float32, and the answer in the caller's float64."""
+
+    def function(*arguments):
+        cast = [x.astype(np.float32) if getattr(x, "dtype", None) == np.float64 else x for x in arguments]
+        result = right(target)(*cast)
+        return (
+            tuple(x.astype(np.float64) for x in result)
+            if isinstance(result, tuple)
+            else result.astype(np.float64)
+        )
+
+    return function
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["softmax", "attention", "masked_attention", "multi_head_attention", "rotary", "attention_backward"],
+)
+def test_single_precision_inside_is_no_mistake(target):
+    assert killers(target, in_single_precision(target)) == []

@@ -35,7 +35,13 @@ ALLOWED = {
         "selfattention.signatures",
         "selfattention.trained",  # prices.py puts mutants into the trained model
     },
-    "properties": {"numpy", "torch", "selfattention.formulas", "selfattention.masks"},
+    "properties": {
+        "numpy",
+        "torch",
+        "selfattention.formulas",
+        "selfattention.masks",
+        "selfattention.properties.single_precision",
+    },
     "implementations": {"numpy", "selfattention.masks", "selfattention.implementations"},
     "exercises/evidence.py": {"numpy"},
     "exercises/diagnosis.py": {
@@ -43,6 +49,7 @@ ALLOWED = {
         "selfattention.exercises.evidence",
         "selfattention.mutants",
         "selfattention.printed",
+        "selfattention.recipes",
     },
     "exercises": {
         "numpy",
@@ -53,6 +60,7 @@ ALLOWED = {
         "selfattention.implementations",
         "selfattention.masks",
         "selfattention.mutants",
+        "selfattention.recipes",
     },
     "grading": {
         "numpy",
@@ -66,6 +74,17 @@ ALLOWED = {
         "selfattention.trained.progress",
     },
     "check.py": {"selfattention.exercises", "selfattention.grading"},
+    "recipes": {"numpy", "selfattention.mutants", "selfattention.recipes"},
+    "examining": {
+        "numpy",
+        "torch",  # late, in the process that has the examined function
+        "jax",  # likewise
+        "selfattention.examining",
+        "selfattention.grading",  # only the lines of text between two processes
+        "selfattention.printed",
+        "selfattention.recipes",
+    },
+    "examine.py": {"selfattention.examining", "selfattention.printed"},
     "dialects": {
         "numpy",
         "selfattention.dialects",

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from selfattention.exercises.diagnosis import exercise
-from selfattention.exercises.evidence import fits, no_average, numbers, show, who_passes
+from selfattention.exercises.diagnosis import exercise, exercise_in_testing
+from selfattention.exercises.evidence import fits, no_average, numbers, show
 from selfattention.formulas import attention, scaled_scores, softmax, weighted_sum
 from selfattention.mutants.attention import (
     keys_in_reverse,
@@ -172,7 +172,7 @@ def hides_where_it_can(Q, K, V):
     return (A + (silent if np.abs(silent).max() > 1e-9 else wrong)) @ V
 
 
-@exercise(
+@exercise_in_testing(
     cases=[
         (attention,),
         (no_scale,),
@@ -181,7 +181,6 @@ def hides_where_it_can(Q, K, V):
         (softmax_over_the_queries,),
         (hides_where_it_can,),
     ],
-    evidence=who_passes,
     worth_trying="the mutants of selfattention.mutants.attention. Which pass, and what would stop them?",
 )
 def seeing_test(suspect):
@@ -198,7 +197,7 @@ def _compared_on(V, d_k=3):
 
 @seeing_test.mistake
 def equal_values(suspect):
-    """The values are still all equal, and hide every mistake that leaves the row sums alone."""
+    """Values that are all equal, or sums of rows alone, hide every mistake that leaves the row sums alone."""
     return _compared_on(np.ones((5, 2)))(suspect)
 
 

@@ -21,9 +21,11 @@ import dis
 import linecache
 import textwrap
 import traceback
+from dataclasses import replace
 from enum import Enum
-from functools import cached_property
+from functools import cached_property, wraps
 from inspect import isclass, isfunction, signature
+from itertools import dropwhile
 from reprlib import repr as short
 
 import numpy as np
@@ -43,9 +45,11 @@ from selfattention.exercises.evidence import (
     plain,
     shown,
     told,
+    who_passes,
 )
 from selfattention.mutants import sentence
 from selfattention.printed import printed
+from selfattention.recipes.explain import Engine, Outcome, Weight
 
 
 class Kind(Enum):
@@ -76,21 +80,82 @@ class Verdict:
         return printed(self.text)
 
 
-def exercise(*, worth_trying, cases=((),), evidence=numbers, seen_as=None, rtol=1e-6):
+def exercise(
+    *,
+    worth_trying,
+    cases=((),),
+    evidence=numbers,
+    seen_as=None,
+    rtol=1e-6,
+    taken_as=None,
+    edge=None,
+    recipe=None,
+):
     """Declare the function below to be the solution of an exercise of its name.
 
     `cases` are the inputs, one tuple each: axes of distinct primes, and the edges that matter.
     `worth_trying` is said to somebody whose answer is right, `evidence`, a function of a `Trial`, of a
     wrong one. Where many answers are right, `seen_as`, called with the answer and then the inputs,
     gives what is compared. `rtol` is the relative error allowed, of each number and of the largest.
+    `taken_as` makes another function of an answer before it is called. `edge`, a function of the inputs, says
+    which of them have rows that see nobody: what comes there hides no name. `recipe`, of
+    `selfattention.recipes` and of the same inputs, explains two mistakes at once.
     """
-    return lambda solution: Exercise(solution, worth_trying, cases, evidence, seen_as, rtol)
+    return lambda solution: Exercise(
+        solution, worth_trying, cases, evidence, seen_as, rtol, taken_as, edge, recipe
+    )
+
+
+def exercise_in_testing(*, cases, worth_trying, evidence=who_passes):
+    """Declare an exercise whose answer is a test: it may assert, or give a boolean, or one for each row."""
+    return exercise(
+        cases=cases, worth_trying=worth_trying, evidence=evidence, seen_as=passes, taken_as=as_a_test
+    )
+
+
+def passes(result, *suspects):
+    """What a test says: true, or true of every row; a test that asserts, and returns nothing, has passed."""
+    if result is None:
+        return True
+    try:
+        each = np.asarray(result)
+        return bool(each.size and each.all()) if each.dtype.kind in "biuf" else bool(result)
+    except ValueError:  # lists of many lengths
+        return bool(result)
+
+
+def as_a_test(answer):
+    """A test as a function that returns what it says; a suspect that stops is unmasked."""
+
+    def test(suspect):
+        stopped = []
+
+        @wraps(suspect)
+        def watched(*args, **named):
+            try:
+                return suspect(*args, **named)
+            except Exception as error:
+                stopped.append(error)
+                raise
+
+        try:
+            return answer(watched)
+        except AssertionError:
+            return False
+        except Exception:
+            if not stopped:
+                raise
+            return False
+
+    return test
 
 
 class Exercise:
     """A solution, what it is tried on, and the mistakes that have a name. Call it on an answer."""
 
-    def __init__(self, solution, worth_trying, cases, evidence, seen_as, rtol):
+    def __init__(
+        self, solution, worth_trying, cases, evidence, seen_as, rtol, taken_as=None, edge=None, recipe=None
+    ):
         self.solution = solution
         self.name = solution.__name__
         self.worth_trying = worth_trying
@@ -99,6 +164,9 @@ class Exercise:
         self.evidence = evidence
         self.seen_as = seen_as
         self.rtol = rtol
+        self.taken_as = taken_as
+        self.edge = edge
+        self.engine = recipe and Engine(replace(recipe, conventions=()))  # the exercise says which
         self.mistakes = {}  # function -> its evidence
         self.known = {}  # function -> its trials
         self.found = None
@@ -161,6 +229,7 @@ class Exercise:
     def _trial(self, function, case, solved=None):
         right, wanted = solved or self._solved(case)
         passed = copy.deepcopy(case)
+        function = self.taken_as(function) if self.taken_as else function
         result, given = self._outcome(function, passed, right, wanted)
         modified = tuple(name for name in case if _differs(case[name], passed[name]))
         return Trial(case, result, given, wanted, modified)
@@ -282,6 +351,53 @@ def named_mistake(exercise, trials):
     return None
 
 
+def named_but_for_the_edge(exercise, trials):
+    """Where rows see nobody, everybody has a reading of their own: the name is what the rest says."""
+    if exercise.edge is None:
+        return None
+    rest = [not exercise.edge(*trial.inputs.values()) for trial in trials]
+    inner = [trial for trial, keep in zip(trials, rest, strict=True) if keep]
+    outer = [
+        trial for trial, keep in zip(trials, rest, strict=True) if not keep and not exercise.right(trial)
+    ]
+    for function, evidence in exercise.mistakes.items():
+        others = [o for o, keep in zip(exercise.trials_of_a_known(function), rest, strict=True) if keep]
+        if all(map(exercise.right, others)) or not outer:
+            continue
+        if all(equal(t.given, o.given, exercise.rtol) for t, o in zip(inner, others, strict=True)):
+            trial = exercise.failing(inner)
+            also = f"Besides, {lower(numbers(min(outer, key=lambda t: t.size)))}"
+            name = f"✗ {sentence(function)}."
+            return Verdict(
+                Kind.NAMED_MISTAKE, name, shown(evidence, trial), also, trial=trial, mistake=function
+            )
+    return None
+
+
+def lower(text):
+    """With a small letter, to go on with."""
+    return text[:1].lower() + text[1:]
+
+
+def explained(exercise, trials):
+    """By the exercise's recipe: mistakes that have no function here, and two at once."""
+    if not exercise.engine or not all(isinstance(t.given, tuple) and _floats_that_fit(t) for t in trials):
+        return None
+    outcomes = [Outcome(str(at), tuple(t.inputs.values()), t.given) for at, t in enumerate(trials)]
+    weight, explanations = exercise.engine.explain(outcomes)
+    if weight not in (Weight.MISTAKE, Weight.TWO_MISTAKES):
+        return None
+    (first, *_) = explanations
+    trial = exercise.failing(trials)
+    name = ". And: ".join(change.sentence for change in first.mistakes)
+    said = shown(exercise.evidence, trial)
+    return Verdict(Kind.NAMED_MISTAKE, f"✗ {name}.", said, trial=trial, mistake=first.mistakes[0].said)
+
+
+def _floats_that_fit(trial):
+    return fits(trial.given, trial.wanted) and all(part.dtype.kind == "f" for part in trial.given)
+
+
 def _shares_the_error(exercise, trials, function):
     """Of several values at once, those that the mistake gets wrong, the answer gets wrong likewise."""
     (trial, *_), (other, *_) = trials, exercise.trials_of_a_known(function)
@@ -309,13 +425,18 @@ def where(error):
     """
     if hasattr(error, "where"):
         return error.where
-    frames = list(traceback.walk_tb(error.__traceback__))[1:]  # the first is ours
+    _, *rest = traceback.walk_tb(error.__traceback__) if error.__traceback__ else [None]
+    frames = [*dropwhile(_ours, rest)]  # the first one is ours, and so may be the next
     if not frames:
         return "In the call itself"
     theirs = frames[0][0].f_code.co_filename
     frame, line = [(f, line) for f, line in frames if f.f_code.co_filename == theirs][-1]
     text = linecache.getline(theirs, line).strip()  # none, of code that no file holds
     return f"In line {line} of {frame.f_code.co_name}" + (f", `{text}`" if text else "")
+
+
+def _ours(frame_and_line):
+    return frame_and_line[0].f_code.co_filename == __file__
 
 
 def wrong_shape(exercise, trials):
@@ -362,6 +483,8 @@ STEPS = [
     right,
     unknown_word,
     named_mistake,
+    named_but_for_the_edge,
+    explained,
     raised,
     wrong_shape,
     unknown_mistake,

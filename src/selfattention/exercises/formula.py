@@ -9,6 +9,7 @@ from selfattention.mutants.attention import (
     scale_by_the_number_of_keys,
     softmax_over_the_queries,
 )
+from selfattention.recipes.tiles import ATTENTION
 
 
 def in_one_row(answer):
@@ -183,6 +184,7 @@ def _in_rows(n, m, d_k, d_v):
         _in_rows(n=3, m=2, d_k=5, d_v=7),
     ],
     evidence=outside_the_values,
+    recipe=ATTENTION,
     worth_trying="the shortest list of calls that exposes each of the three mistakes alone.",
 )
 def suspicious_attention(Q, K, V):

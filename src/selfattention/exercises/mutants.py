@@ -5,8 +5,8 @@ from itertools import combinations
 import numpy as np
 
 from selfattention import formulas
-from selfattention.exercises.diagnosis import exercise
-from selfattention.exercises.evidence import show, who_passes
+from selfattention.exercises.diagnosis import exercise, exercise_in_testing
+from selfattention.exercises.evidence import show
 from selfattention.formulas import greedy_suite
 from selfattention.mutants.attention import scale_by_d_k, softmax_over_the_queries
 from selfattention.mutants.kill_matrix import killers
@@ -58,9 +58,8 @@ def at_temperature(T):
     return attention
 
 
-@exercise(
+@exercise_in_testing(
     cases=[(formulas.attention,), (at_temperature(1.1),), (at_temperature(0.5),), (scale_by_d_k,)],
-    evidence=who_passes,
     worth_trying="the temperature nearest to 1 that your test still tells, in float64 and in float32.",
 )
 def temperature_test(suspect):

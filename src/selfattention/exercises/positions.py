@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from selfattention.exercises.diagnosis import exercise
-from selfattention.exercises.evidence import show, who_passes
+from selfattention.exercises.diagnosis import exercise, exercise_in_testing
+from selfattention.exercises.evidence import show
 from selfattention.formulas import (
     append_ones,
     frequencies,
@@ -111,9 +111,8 @@ def doubled_exponent(n, d_model):
     return np.stack([np.sin(angles), np.cos(angles)], axis=-1).reshape(n, d_model)
 
 
-@exercise(
+@exercise_in_testing(
     cases=[(sinusoids,), (doubled_exponent,)],
-    evidence=who_passes,
     worth_trying="a table whose cosines come first. Which of the colleague's three tests tells that one?",
 )
 def table_test(table):

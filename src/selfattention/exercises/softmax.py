@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from selfattention.exercises.diagnosis import exercise
+from selfattention.exercises.diagnosis import exercise, exercise_in_testing
 from selfattention.exercises.evidence import show, who_passes
 from selfattention.formulas import softmax
 from selfattention.mutants.softmax import maximum_of_the_whole_matrix, over_the_other_axis
@@ -170,7 +170,7 @@ def broken_before():
     return np.array([[np.nan, 0.0], [0.0, 0.0]])
 
 
-@exercise(
+@exercise_in_testing(
     cases=[(softmax,), (over_the_other_axis,)],
     worth_trying="a test for one sum over the whole matrix, and the inputs that hide that mistake.",
 )

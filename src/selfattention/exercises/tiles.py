@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from selfattention.exercises.diagnosis import exercise
-from selfattention.exercises.evidence import numbers, show, who_passes
+from selfattention.exercises.diagnosis import exercise, exercise_in_testing
+from selfattention.exercises.evidence import numbers, show
 from selfattention.formulas import (
     finish_state,
     log_sum_exp,
@@ -89,6 +89,7 @@ def _empty(n, d_v):
         (*_empty(2, 3), *_halves(2, 3, 0.5, 0.5)[2:]),
         (*_empty(3, 2), *_empty(3, 2)),
     ],
+    edge=lambda O_1, L_1, O_2, L_2: np.isneginf([*L_1, *L_2]).any(),
     worth_trying="three machines, merged two and two in any order; then a machine without a single key.",
 )
 def merge_outputs(O_1, L_1, O_2, L_2):
@@ -143,6 +144,20 @@ def whole_exponentials(O_1, L_1, O_2, L_2):
 
 
 @merge_outputs.mistake
+def sigmoid_of_the_difference(O_1, L_1, O_2, L_2):
+    """Right until the first machine is empty: then −∞ + ∞ stands in L, which is not a number."""
+    share = 1 / (1 + np.exp(L_1 - L_2))
+    return O_1 - share[:, None] * (O_1 - O_2), L_1 - np.log(1 / (1 + np.exp(L_2 - L_1)))
+
+
+@merge_outputs.mistake
+def weights_by_the_whole(O_1, L_1, O_2, L_2):
+    """Right until both machines are empty: each weight is exp(L_t − L), and −∞ − (−∞) is not a number."""
+    L = np.logaddexp(L_1, L_2)
+    return np.exp(L_1 - L)[:, None] * O_1 + np.exp(L_2 - L)[:, None] * O_2, L
+
+
+@merge_outputs.mistake
 def nobody_twice(O_1, L_1, O_2, L_2):
     """Right until both machines are empty: −∞ − (−∞) is not a number."""
     c = np.maximum(L_1, L_2)
@@ -165,9 +180,8 @@ def tiles_by_the_colleague(S, V, dO, w):
     return np.hstack([softmax_backward(dO @ V[j].T, A[:, j]) for j in tiles])
 
 
-@exercise(
+@exercise_in_testing(
     cases=[(tiles_by_the_book,), (tiles_by_the_colleague,)],
-    evidence=who_passes,
     worth_trying="a dO orthogonal to all values. Does your test still tell the two apart, and should it?",
 )
 def backward_test(gradient):

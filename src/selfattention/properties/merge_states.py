@@ -3,6 +3,7 @@
 import numpy as np
 
 from selfattention import formulas
+from selfattention.properties.single_precision import agree
 
 _rng = np.random.default_rng(0)
 S, V = _rng.normal(size=(2, 5, 9)) * 3, _rng.normal(size=(2, 9, 4))
@@ -14,7 +15,7 @@ def _state(first, last, S=S):
 
 def _same(a, b):
     for x, y in zip(a, b, strict=True):
-        np.testing.assert_allclose(x, y, atol=1e-12)
+        agree(x, y)
 
 
 def shape(merge):
@@ -30,7 +31,7 @@ def two_tiles_are_one(merge):
 def finished_output(merge):
     """Merged and finished, it is softmax(S) V."""
     O, _ = formulas.finish_state(*merge(*_state(0, 4), *_state(4, 9)))
-    np.testing.assert_allclose(O, formulas.weighted_sum(formulas.softmax(S), V))
+    agree(O, formulas.weighted_sum(formulas.softmax(S), V))
 
 
 def equal_scores(merge):

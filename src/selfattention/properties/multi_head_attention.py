@@ -4,6 +4,7 @@ import numpy as np
 
 from selfattention import formulas
 from selfattention.extras import needed
+from selfattention.properties.single_precision import agree
 
 _rng = np.random.default_rng(0)
 X = _rng.normal(size=(2, 5, 12))
@@ -24,29 +25,29 @@ def finite(function):
 def all_ones(function):
     """Weights and tokens of ones give the formula's numbers: an input that hides most mistakes."""
     ones = [np.ones((12, 12))] * 4
-    np.testing.assert_allclose(function(np.ones((2, 5, 12)), *ones, 3), np.full((2, 5, 12), 144.0))
+    agree(function(np.ones((2, 5, 12)), *ones, 3), np.full((2, 5, 12), 144.0))
 
 
 def tokens_permuted(function):
     """Tokens in another order give the outputs in that order."""
     order = [3, 0, 4, 1, 2]
-    np.testing.assert_allclose(function(X[:, order], *SQUARE, 3), function(X, *SQUARE, 3)[:, order])
+    agree(function(X[:, order], *SQUARE, 3), function(X, *SQUARE, 3)[:, order])
 
 
 def one_sequence_at_a_time(function):
     """A sequence alone gets what it gets in a batch."""
-    np.testing.assert_allclose(function(X[1], *SQUARE, 3), function(X, *SQUARE, 3)[1])
+    agree(function(X[1], *SQUARE, 3), function(X, *SQUARE, 3)[1])
 
 
 def one_head_is_attention(function):
     """With h = 1 it is self-attention: a test that cannot see how heads are split."""
-    np.testing.assert_allclose(function(X, *SQUARE, 1), formulas.self_attention(X, *SQUARE), atol=1e-12)
+    agree(function(X, *SQUARE, 1), formulas.self_attention(X, *SQUARE))
 
 
 def one_token(function):
     """A single token attends to itself, Y = X W_V W_O: a test that cannot see the scores."""
     one = X[:, :1]
-    np.testing.assert_allclose(function(one, *SQUARE, 3), one @ SQUARE[2] @ SQUARE[3], atol=1e-12)
+    agree(function(one, *SQUARE, 3), one @ SQUARE[2] @ SQUARE[3])
 
 
 def heads_permuted(function):
@@ -54,7 +55,7 @@ def heads_permuted(function):
     W_Q, W_K, W_V, W_O = SQUARE
     order = np.arange(12).reshape(3, 4)[[2, 0, 1]].ravel()
     renamed = W_Q[:, order], W_K[:, order], W_V[:, order], W_O[order]
-    np.testing.assert_allclose(function(X, *renamed, 3), function(X, *SQUARE, 3), atol=1e-12)
+    agree(function(X, *renamed, 3), function(X, *SQUARE, 3))
 
 
 def sum_of_heads(function):
@@ -62,21 +63,17 @@ def sum_of_heads(function):
     W_Q, W_K, W_V, W_O = SQUARE
     alone = [np.where(np.arange(12)[:, None] // 4 == i, W_O, 0) for i in range(3)]
     total = sum(function(X, W_Q, W_K, W_V, rows, 3) for rows in alone)
-    np.testing.assert_allclose(total, function(X, *SQUARE, 3), atol=1e-12)
+    agree(total, function(X, *SQUARE, 3))
 
 
 def formula_on_squares(function):
     """Equal to the formula where all four matrices are square."""
-    np.testing.assert_allclose(
-        function(X, *SQUARE, 3), formulas.multi_head_attention(X, *SQUARE, 3), atol=1e-12
-    )
+    agree(function(X, *SQUARE, 3), formulas.multi_head_attention(X, *SQUARE, 3))
 
 
 def formula(function):
     """Equal to the formula where no matrix is square."""
-    np.testing.assert_allclose(
-        function(X, *WEIGHTS, 3), formulas.multi_head_attention(X, *WEIGHTS, 3), atol=1e-12
-    )
+    agree(function(X, *WEIGHTS, 3), formulas.multi_head_attention(X, *WEIGHTS, 3))
 
 
 def torch_layer(function):
@@ -90,4 +87,4 @@ def torch_layer(function):
         layer.out_proj.weight.copy_(torch.tensor(SQUARE[3].T))
         tokens = torch.tensor(X)
         expected = layer(tokens, tokens, tokens)[0].numpy()
-    np.testing.assert_allclose(function(X, *SQUARE, 3), expected, atol=1e-12)
+    agree(function(X, *SQUARE, 3), expected)

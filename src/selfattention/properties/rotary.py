@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from selfattention.properties.single_precision import agree
+
 Q, K = np.random.default_rng(0).normal(size=(2, 5, 8))
 PLACES = np.array([0, 1, 3, 7, 20])
 
@@ -13,13 +15,13 @@ def shape(rotary):
 
 def lengths_kept(rotary):
     """A turned vector is as long as before."""
-    np.testing.assert_allclose(np.linalg.norm(rotary(Q, PLACES), axis=-1), np.linalg.norm(Q, axis=-1))
+    agree(np.linalg.norm(rotary(Q, PLACES), axis=-1), np.linalg.norm(Q, axis=-1))
 
 
 def only_distances_count(rotary):
     """All positions moved by eleven leave the scores as they were."""
     scores = [rotary(Q, PLACES + t) @ rotary(K, PLACES + t).T for t in (0, 11)]
-    np.testing.assert_allclose(*scores, atol=1e-12)
+    agree(*scores)
 
 
 def positions_matter(rotary):
@@ -32,11 +34,11 @@ def positions_matter(rotary):
 
 def nothing_at_zero(rotary):
     """At position zero nothing is turned."""
-    np.testing.assert_allclose(rotary(Q, np.zeros(5, dtype=int)), Q)
+    agree(rotary(Q, np.zeros(5, dtype=int)), Q)
 
 
 def complex_numbers(rotary):
     """Equal to multiplying x + iy by a complex number of modulus one."""
     z = (Q[:, 0::2] + 1j * Q[:, 1::2]) * np.exp(1j * PLACES[:, None] * 10_000.0 ** (-np.arange(0, 8, 2) / 8))
     expected = np.stack([z.real, z.imag], axis=-1).reshape(Q.shape)
-    np.testing.assert_allclose(rotary(Q, PLACES), expected, atol=1e-12)
+    agree(rotary(Q, PLACES), expected)
