@@ -107,4 +107,4 @@ clean:  ## remove what was built, and the environment
 	rm -rf _build build dist tests/browser/node_modules $(VENV) src/*.egg-info .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-.PHONY: help setup book pdf model test notebooks figures mutants prices pictures cells recorded dialects zoo witness course classroom mutate kills bench serve clean
+.PHONY: help setup book pdf model test notebooks figures mutants prices pictures cells recorded dialects strangers zoo witness course classroom mutate kills bench serve clean
