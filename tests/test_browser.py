@@ -7,7 +7,6 @@ the system. Where one is missing these tests are skipped and say so, or fail if 
 import json
 import os
 import re
-import shutil
 import subprocess
 import tomllib
 from pathlib import Path
@@ -15,10 +14,10 @@ from pathlib import Path
 import pytest
 from execute import chapters as notebooks
 from links import chapters, snake
+from one_page import chromium, lacking
 
 HERE = Path(__file__).parent
 SITE = HERE.parent / "_build/html"
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 START, CHAPTER = "book/index.html", "notebooks/05_softmax.html"
 REDIRECT = "index.html"
 WHOLE = "book/whole_formula.html"
@@ -52,16 +51,10 @@ def seen(tmp_path_factory):
 
 def _browser():
     """The path of Chromium; without it, or without Node and its packages, there is nothing to test with."""
-    found = [path for path in map(shutil.which, BROWSERS) if path]
-    missing = {
-        "Chromium": not found,
-        "Node": not shutil.which("node"),
-        "npm ci --prefix tests/browser": not (HERE / "browser/node_modules/playwright-core").is_dir(),
-    }
-    if any(missing.values()):
-        reason = f"the browser tests need: {', '.join(name for name, absent in missing.items() if absent)}"
+    if absent := lacking():
+        reason = f"the browser tests need: {', '.join(absent)}"
         pytest.fail(reason) if os.environ.get("REQUIRE_BROWSER") else pytest.skip(reason)
-    return found[0]
+    return chromium()
 
 
 def _pages():

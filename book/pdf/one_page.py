@@ -120,17 +120,19 @@ def contents_of(articles, whole):
             link.extend(BeautifulSoup(title.decode_contents(), "html.parser").contents)
 
 
-def browser():
-    """The path of Chromium. SystemExit, with what is missing, where it, Node or its packages are."""
-    found = [path for path in map(shutil.which, BROWSERS) if path]
-    missing = {
-        "Chromium": not found,
-        "Node": not shutil.which("node"),
-        "npm ci --prefix tests/browser": not (ROOT / "tests/browser/node_modules/playwright-core").is_dir(),
+def chromium():
+    """The path of Chromium, or None."""
+    return next(filter(None, map(shutil.which, BROWSERS)), None)
+
+
+def lacking():
+    """What is not here of what it takes to show a page."""
+    here = {
+        "Chromium": chromium(),
+        "Node": shutil.which("node"),
+        "npm ci --prefix tests/browser": (ROOT / "tests/browser/node_modules/playwright-core").is_dir(),
     }
-    if any(missing.values()):
-        sys.exit(f"a PDF needs: {', '.join(name for name, absent in missing.items() if absent)}")
-    return found[0]
+    return [name for name, found in here.items() if not found]
 
 
 def pack(path):
@@ -144,11 +146,12 @@ def pack(path):
 
 
 def main():
-    chromium = browser()
+    if absent := lacking():
+        sys.exit(f"a PDF needs: {', '.join(absent)}")
     page = PDF.with_suffix(".html")
     page.write_text(one_page(), encoding="utf-8")
     print("The book is one page; Chromium prints it, in a minute or three.", flush=True)
-    subprocess.run(["node", Path(__file__).with_name("print.mjs"), SITE, page, chromium, PDF], check=True)
+    subprocess.run(["node", Path(__file__).with_name("print.mjs"), SITE, page, chromium(), PDF], check=True)
     pack(PDF)
     print(f"{PDF.relative_to(ROOT)}, {PDF.stat().st_size / 1e6:.1f} MB")
 
