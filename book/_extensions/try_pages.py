@@ -34,7 +34,7 @@ TRY = ROOT / "book/try"
 SITE, PYTHON = "_static/try", "_static/pyodide"  # in the built book
 COURSE = (
     *("__init__", "extras", "notation", "signatures", "formulas", "masks", "implementations"),
-    *("check", "exercises", "mutants", "printed", "properties"),
+    *("check", "exercises", "mutants", "printed", "properties", "recipes"),
 )
 LIBRARIES = ("jaxtyping", "wadler-lindig")  # NumPy comes with Pyodide
 CHECK = re.compile(r"^check\.(\w+)\(", re.MULTILINE)
