@@ -163,7 +163,7 @@ LIBRARY = {
     "register": {"numba", "llvmlite"},
     "triton": {"torch", "triton"},
 }
-# Each file there imports the library that it is about, late, as tests/test_dialects.py says.
+# Each file there imports the library that it is about, late, as tests/test_questions.py says.
 ADAPTERS = PACKAGE / "dialects/libraries"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
