@@ -91,7 +91,7 @@ def test_photographs_stay_what_they_are(drawn):
     turned = np.asarray(Image.open(night).convert("RGBA")) / 255
     high, wide = pixels.shape[:2]
     middle = np.s_[high * 2 // 5 : high * 3 // 5, wide * 7 // 10 : wide * 4 // 5]
-    np.testing.assert_allclose(on_the_page(turned)[middle], pixels[middle], atol=0.06)
+    np.testing.assert_allclose(on_the_page(turned)[middle], pixels[middle], atol=0.06)  # in 256 colours
     other = night.with_name("ink.png")
     draw(day, other, photographed=False)
     inked = np.asarray(Image.open(other).convert("RGBA")) / 255

@@ -109,11 +109,13 @@ def test_every_rank_has_its_rows_of_the_formula(workers, turn, way, case, dtype)
 def test_a_ring_in_small_pieces_has_its_rows_of_the_formula(workers, turn, case, dtype):
     """No shard above is as long as a piece usually is: here one has 7 keys, and meets 5 queries at a time.
 
-    Each of up to 294 tiles rounds its own L, and each merge that of the row: dV has needed 2.1 of the budget.
+    One of these calls has 294 pieces, each of which rounds an L and merges it: there O has needed 1.8 of the
+    budget, and dV 2.1. Where scores are large, and so is what L rounds off, dV has needed 1.2.
     """
+    times = 3 if case.m > 2000 else 1.5 if case.stretch > 1 else 1
     p, layout = 1 + (turn + (dtype == torch.float64)) % 4, ["contiguous", "zigzag"][turn % 2]
     answers = workers.run(p, cases.in_pieces, 7, 5, cases.contract, "ring", layout, case, dtype)
-    assert_within_budget(gathered(case, answers), case, dtype, times=3)
+    assert_within_budget(gathered(case, answers), case, dtype, times)
 
 
 @pytest.mark.parametrize("layout", cases.LAYOUTS)
