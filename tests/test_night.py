@@ -60,6 +60,7 @@ def drawn(tmp_path_factory):
     day, night = folder / "drawn.png", folder / "drawn-night.png"
     fig, axes = plt.subplots(1, 2, figsize=(4, 2), dpi=240)
     matrix(axes[0], np.array([[1.0, 0.1], [0.0, 0.6]]), "A", title="weights")
+    axes[0].axvspan(-0.45, 0.9, ymax=-0.05, ymin=-0.12, color="#f0f0f0", linewidth=0, clip_on=False)
     axes[1].imshow(np.random.default_rng(0).random((8, 8)), cmap="gray", vmin=0, vmax=1.1)
     axes[1].axis("off")
     fig.savefig(day, facecolor="white")
@@ -84,6 +85,15 @@ def test_numbers_in_cells_are_legible(drawn, i, j):
     turned = np.asarray(Image.open(drawn[1]).convert("RGBA")) / 255
     _, apart = cell_and_letters(on_the_page(turned), i, j)
     assert apart > 4.5
+
+
+def test_paper_is_nothing_and_a_faint_band_is_something(drawn):
+    _, night, pixels = drawn
+    turned = np.asarray(Image.open(night).convert("RGBA")) / 255
+    white, band = (np.abs(pixels - level).max(-1) < 0.002 for level in (1, 0xF0 / 255))
+    assert min(white.sum(), band.sum()) > 500
+    assert turned[white, 3].max() == 0
+    assert turned[band, 3].min() > 0.03
 
 
 def test_photographs_stay_what_they_are(drawn):

@@ -97,9 +97,8 @@ def draw(day, night, *, photographed):
     seen = np.asarray(picture) / 255
     for box in photographs(seen) if photographed else ():
         turned[box] = np.concatenate([seen[box], np.ones_like(seen[box][..., :1])], -1)
-    turned = Image.fromarray((turned * 255).round().astype(np.uint8), "RGBA")
-    turned = turned.quantize(256, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
-    turned.save(night, optimize=True)
+    # In all its colours: Pillow's palettes with opacity lose what is faint, and the paper's being nothing.
+    Image.fromarray((turned * 255).round().astype(np.uint8), "RGBA").save(night)
 
 
 class FiguresTwice(SphinxPostTransform):
