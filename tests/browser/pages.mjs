@@ -154,8 +154,9 @@ function sidewaysBy() {
   return document.documentElement.scrollWidth - document.documentElement.clientWidth;
 }
 
-/* In the page, at 390 px: does the page itself scroll sideways, and what scrolls inside its own box? */
-function phone() {
+/* In the page, at 390 px: does the page itself scroll sideways, and what scrolls inside its own box? The page
+   hears of a new width when the browser finds time for it: a busy one is given seconds. */
+async function phone() {
   const sideways = document.documentElement.scrollWidth - document.documentElement.clientWidth;
   const scrolls = (box) => ["auto", "scroll"].includes(getComputedStyle(box).overflowX);
   const boxes = [...document.querySelectorAll("main *")].filter(
@@ -163,5 +164,7 @@ function phone() {
   );
   const name = (box) => `${box.localName}.${[...box.classList].join(".")}`;
   const reachable = (box) => box.tabIndex >= 0 || box.querySelector("a, button, input, [tabindex='0']");
+  const until = performance.now() + 10_000;
+  while (!boxes.every(reachable) && performance.now() < until) await new Promise((next) => setTimeout(next, 50));
   return { sideways, boxes: boxes.map(name), unreachable: boxes.filter((box) => !reachable(box)).map(name) };
 }

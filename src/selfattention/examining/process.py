@@ -76,12 +76,18 @@ class Stranger:
         theirs.close()
 
     def _hear(self, seconds):
-        """A message; None if none came in time, or none that it writes by itself."""
+        """A message; None if none came in time, or none that it writes by itself: `ended` says which.
+
+        A closed pipe says that the process ended before the system counts it among the dead.
+        """
+        self.ended = f"no answer within {seconds} s"
         try:
             if self.line.poll(seconds):
                 return channel.message(self.line.recv_bytes(1 << 28))
-        except (EOFError, OSError, channel.Unreadable):
-            pass
+        except (EOFError, OSError):
+            self.ended = "the process ended"
+        except channel.Unreadable as error:
+            self.ended = f"what came cannot be read: {error}"
         return None
 
     def calls(self, requests) -> list[Answer]:
@@ -99,21 +105,21 @@ class Stranger:
                 asked = True
             said = self._hear(self.seconds)
             if said is None:
-                answers.append(Answer(error=self._again()))
+                answers.append(Answer(error=self.ended))
+                self._again()
                 asked = False
             else:
                 answers.append(_answer(said))
         return answers
 
     def _again(self):
-        """Begin anew; gives what was wrong."""
-        alive = self.process.is_alive()
-        self.ended = f"no answer within {self.seconds} s" if alive else "the process ended"
+        """Begin anew, and remember why."""
+        why = self.ended
         self.ends += 1
         self.__exit__()
         self._start()
         self._hear(STARTING)
-        return self.ended
+        self.ended = why
 
 
 def _answer(said):
