@@ -39,7 +39,7 @@ from selfattention.formulas import (
     shared_rate,
     zigzag_work,
 )
-from selfattention.parallel.ring import KEYS, ROWS
+from selfattention.parallel.ring import HEADS, KEYS, ROWS
 
 RESULT = Path(__file__).parents[1] / "src/selfattention/data/devices.json"
 RANKS = Path(__file__).with_name("ranks.py")
@@ -240,13 +240,13 @@ def memory_rows(crews):
 def arrays(name, p, case):
     """Megabytes (MiB) of the arrays that a rank, or one process, holds beside the scores of a tile.
 
-    The implementation makes three more of as many queries as it is given: scaled Q, Õ, and O. One process
-    gives it all of them; a rank some at a time, beside Q and O of all its own.
+    The implementation makes three more of as many queries and heads as it is given: scaled Q, Õ, and O. One
+    process gives it all of them; a rank some at a time, beside Q and O of all its own.
     """
     n, h, d = -(-case.n // p), case.h, case.d
     if name == "ring":
         piece = -(-n // -(-n // KEYS))
-        words = ring_words(n, n, piece, h, case.g, d, d) + 3 * min(n, ROWS) * h * d
+        words = ring_words(n, n, piece, h, case.g, d, d) + 3 * min(n, ROWS) * min(h, HEADS) * d
     elif case.alone == "direct":
         words = n * h * (2 * d + 2) + n * case.g * 2 * d + h * n * n
     else:

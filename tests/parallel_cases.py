@@ -129,6 +129,21 @@ def learned_bias(link, way):
     return numbers(ours), numbers(theirs)
 
 
+def one_head(link):
+    """A ring of arrays of two axes, with a bias and gradients; and one process."""
+    rng = torch.Generator().manual_seed(0)
+    shapes = [(9, 3), (9, 3), (9, 5), (9, 9), (9, 5)]
+    *arrays, dO = (torch.randn(*shape, generator=rng, dtype=torch.float64) for shape in shapes)
+    shards, mine = rows(link, "zigzag", 9)
+    leaves = [x[mine].clone().requires_grad_() for x in arrays]
+    O, L = ring(*leaves[:3], group=link, shards=shards, bias=leaves[3], mask=masks.causal)
+    ours = [O, L, *torch.autograd.grad(O, leaves, dO[mine])]
+    wanted = [x.clone().requires_grad_() for x in arrays]
+    O, L = torch_direct.attention(*wanted[:3], bias=wanted[3], mask=masks.causal)
+    theirs = [O, L, *torch.autograd.grad(O, wanted, dO)]
+    return numbers(ours), numbers(x[mine] for x in theirs)
+
+
 def cap_and_sink(link, way):
     """With a cap and a learned sink, a loss of O and L, and a query that sees nobody; and by one process."""
     rng = torch.Generator().manual_seed(0)

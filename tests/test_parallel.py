@@ -24,6 +24,7 @@ from selfattention.formulas import (
     zigzag_work,
 )
 from selfattention.implementations import torch_direct, torch_tiled
+from selfattention.masks import Says
 from selfattention.parallel import shards as cuts
 from selfattention.parallel.agreement import MESSAGE
 from selfattention.parallel.links import Link
@@ -48,6 +49,7 @@ RING = [
     Case(g=3, mask="padding", bias=True),
     Case(mask="documents", n=11, m=11),
     Case(b=3, h=3, g=1, mask="heads", n=67, m=71),
+    Case(b=1, h=5, g=5, mask="heads", n=13, m=17),
     Case(mask="nobody"),
     Case(b=1, h=2, g=2, mask="causal", n=97, m=97, stretch=30),
     Case(b=1, h=2, g=2, mask="causal", n=97, m=97, stretch=30, rising=True),
@@ -116,6 +118,32 @@ def test_a_ring_in_small_pieces_has_its_rows_of_the_formula(workers, turn, case,
     p, layout = 1 + (turn + (dtype == torch.float64)) % 4, ["contiguous", "zigzag"][turn % 2]
     answers = workers.run(p, cases.in_pieces, 7, 5, cases.contract, "ring", layout, case, dtype)
     assert_within_budget(gathered(case, answers), case, dtype, times)
+
+
+def test_a_ring_takes_one_head_without_an_axis(workers):
+    for ours, theirs in workers.run(2, cases.one_head):
+        for given, wanted in zip(ours, theirs, strict=True):
+            np.testing.assert_allclose(given, wanted, rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize("layout", [cuts.contiguous, cuts.zigzag])
+@pytest.mark.parametrize(
+    "rule", [masks.causal, masks.window(4), masks.documents(np.arange(17) // 7)], ids=repr
+)
+def test_a_scattered_rule_is_the_whole_one_at_its_positions(rule, layout):
+    """Of every tile of two shards: the same booleans, and what it says of a tile is true of them."""
+    whole = rule.tile(range(17), range(17))
+    for queries in layout(17, 3):
+        for keys in layout(17, 2):
+            i, j = ([position for span in shard for position in span] for shard in (queries, keys))
+            scattered = cuts.Scattered(rule, queries, keys)
+            for rows in (range(len(i)), range(1, 3), range(2, len(i))):
+                for columns in (range(len(j)), range(3), range(2, 6)):
+                    tile = scattered.tile(rows, columns)
+                    wanted = whole[np.ix_(i, j)][rows.start : rows.stop, columns.start : columns.stop]
+                    np.testing.assert_array_equal(tile, wanted)
+                    said = scattered.says(rows, columns)
+                    assert said is Says.SOMEBODY or tile.all() == tile.any() == (said is Says.EVERYBODY)
 
 
 @pytest.mark.parametrize("layout", cases.LAYOUTS)

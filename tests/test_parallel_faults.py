@@ -118,12 +118,12 @@ def test_a_rank_that_fails_tells_the_others_why(workers):
 
 
 def test_in_pieces_an_error_names_the_piece_and_the_step(workers):
-    """The third tile of a rank of two whose shards are cut in two, each for all its queries."""
-    workers.start(2, cases.in_pieces, 2, 9, cases.failing, 1, 8, 3)
+    """The last tile of the first piece: the other rank waits for a second one, which does not come."""
+    workers.start(2, cases.in_pieces, 2, 9, cases.failing, 1, 8, 4)
     first, second = (workers.answer(rank, SOON)[0] for rank in range(2))
     assert second == "MemoryError: no room for a tile"
-    told = "rank 1 failed in step 0 of ring, piece 2 of 2: MemoryError: no room for a tile; rank 0 was in "
-    assert re.fullmatch(rf"{FAILED}: {told}step \d of ring, piece 2 of 2", first)
+    told = "rank 1 failed in step 1 of ring, piece 1 of 2: MemoryError: no room for a tile; rank 0 was in "
+    assert re.fullmatch(rf"{FAILED}: {told}step \d of ring, piece \d of 2", first)
 
 
 def test_a_slow_rank_makes_it_slow_and_nothing_else(workers):

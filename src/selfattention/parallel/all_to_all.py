@@ -21,7 +21,7 @@ from selfattention.parallel.agreement import agreed
 from selfattention.parallel.arguments import Share
 from selfattention.parallel.links import Link
 from selfattention.parallel.ring import packed, unpacked
-from selfattention.parallel.shards import Placed, checked, contiguous, places, tokens
+from selfattention.parallel.shards import OfHeads, checked, contiguous, places, tokens
 from selfattention.parallel.sums import shared
 
 
@@ -76,7 +76,7 @@ def _attend(own, link, call):
     if sink is not None:
         sink = shared(sink, link, link.call(), "the sink")[_of(heads)]
     with link.telling("the attention of all_to_all"):
-        scores = {"mask": Placed(own.rule, heads=heads), "bias": bias, "scale": own.scale}
+        scores = {"mask": OfHeads(own.rule, heads), "bias": bias, "scale": own.scale}
         O, L = own.module.attention(Q, K, V, **scores, softcap=own.softcap, sink=sink)
     O, L = _ToTokens.apply(swap, "O and L", (by_query, by_query), O, L[..., None])
     return O.reshape(*own.Q.shape[:-1], O.shape[-1]), L.reshape(own.Q.shape[:-1])

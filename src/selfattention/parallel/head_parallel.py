@@ -20,7 +20,7 @@ from selfattention.masks import Rule
 from selfattention.parallel.agreement import agreed, of_rule
 from selfattention.parallel.arguments import check_matrices, gradients_of, loaded, rule_of
 from selfattention.parallel.links import Link
-from selfattention.parallel.shards import Placed, contiguous
+from selfattention.parallel.shards import OfHeads, contiguous
 from selfattention.parallel.sums import shared, summed
 
 
@@ -131,7 +131,7 @@ class _Heads:
         if not self.h:
             return (X @ W_Q + X @ W_K + X @ W_V) @ W_O  # no columns, no rows: zeros, and autograd passes
         Q, K, V = (_split(X @ W, count) for W, count in ((W_Q, self.h), (W_K, self.g), (W_V, self.g)))
-        rule = None if self.mask is None else Placed(self.rule, heads=heads)
+        rule = None if self.mask is None else OfHeads(self.rule, heads)
         scale = usual_scale(Q.shape[-1]) if self.scale is None else self.scale
         scores = {"mask": rule, "bias": self.bias, "scale": scale, "softcap": self.softcap}
         O, _ = self.module.attention(Q, K, V, **scores, sink=self.sink)

@@ -3,8 +3,9 @@
 In step t rank r computes with keys of rank r − t, while they go on to rank r + 1 and the next ones arrive:
 what is waited for is what the computing did not cover. Shards are passed around in pieces of `KEYS` keys, one
 piece of every rank after the other, so that a rank holds its own shard and two pieces that travel. Of its
-queries `ROWS` at a time meet them, and of those alone there is another O. On the way back keys and values go
-around once more, and the sums of their gradients behind them, one step later, until each has come home.
+queries `ROWS` at a time meet them, in `HEADS` heads, and of those alone there is another O. On the way back
+keys and values go around once more, and the sums of their gradients behind them, one step later, until each
+has come home.
 
 PyTorch has an experimental `context_parallel` of its own. In 2.13, on a processor and by the plain kernel, it
 is right without a mask, and raises an error for a causal one; rules it has none.
@@ -30,10 +31,11 @@ from selfattention.parallel.agreement import agreed
 from selfattention.parallel.arguments import Share
 from selfattention.parallel.links import Link
 from selfattention.parallel.shards import (
-    Placed,
-    Shard,
+    OfHeads,
+    Scattered,
     Shards,
     checked,
+    part_of,
     pieces,
     places,
     places_within,
@@ -42,7 +44,8 @@ from selfattention.parallel.shards import (
 from selfattention.parallel.sums import shared
 
 KEYS = 1024  # of a rank, that travel at a time: a message long enough to hide its latency
-ROWS = 2048  # queries of a rank, that meet a piece at a time
+ROWS = 4096  # queries of a rank, that meet a piece at a time
+HEADS = 2  # of them at a time, or a whole group: their part of a piece stays near the processor
 
 
 def ring(
@@ -90,7 +93,12 @@ def ring(
 
     own, _ = agreed(link, call, "ring", share)
     s = own.sink if own.sink is None else shared(own.sink, link, link.call(), "the sink")
-    return _Ring.apply(own.Q, own.K, own.V, own.bias, s, own, link, call)
+    arrays = own.Q, own.K, own.V, own.bias
+    if own.Q.dim() > 2:
+        return _Ring.apply(*arrays, s, own, link, call)
+    one_head = (None if array is None else array[None] for array in arrays)
+    O, L = _Ring.apply(*one_head, s, own, link, call)
+    return O[0], L[0]
 
 
 class _Ring(torch.autograd.Function):
@@ -99,8 +107,8 @@ class _Ring(torch.autograd.Function):
         state = _State(Q, V, share)
 
         def meet(where, keys):
-            for tile in _tiles(share, keys.spans):
-                state.see(tile.rows, *tile.of(Q, keys.K, keys.V, bias))
+            for tile in _tiles(share, keys):
+                state.see(tile.mine, *tile.of(Q, keys.K, keys.V, bias))
 
         _around(link, call, share, K, V, "ring", meet)
         if sink is not None:
@@ -121,7 +129,7 @@ class _Ring(torch.autograd.Function):
 
         def meet(where, keys):
             sums = _Keys(keys.rank, keys.cut, K, V, torch.zeros_like(keys.packed, dtype=share.sums))
-            for tile in _tiles(share, keys.spans):
+            for tile in _tiles(share, keys):
                 back.add(tile, *tile.of(Q, keys.K, keys.V, bias), sums.K, sums.V)
             home.add(where, sums)
 
@@ -244,36 +252,51 @@ def _words(spans, K, V):
 
 
 class _Tile:
-    """Some of this rank's queries beside some keys that are here: where they are, here and in the whole."""
+    """Some of this rank's queries, in some heads, beside the keys that are here, and their rule."""
 
-    def __init__(self, share, rows, span, columns, keys, rule):
-        self.share, self.rows, self.columns, self.keys = share, rows, columns, keys
-        self.rule = None if rule is None else Placed(rule, span.start, keys.start)
+    def __init__(self, share, rows, heads, groups, spans, rule):
+        self.share, self.spans, self.rule = share, spans, rule
+        self.mine = ..., slice(heads.start, heads.stop), rows
+        self.theirs = ..., slice(groups.start, groups.stop), slice(None), slice(None)
 
     def of(self, Q, K, V, bias):
         """The contract's arguments for this tile."""
         if bias is not None:
-            bias = bias[..., self.rows, self.keys.start : self.keys.stop]
-        arrays = Q[..., self.rows, :], K[..., self.columns, :], V[..., self.columns, :]
+            bias = torch.cat([bias[*self.mine, span.start : span.stop] for span in self.spans], -1)
+        arrays = Q[*self.mine, :], K[self.theirs], V[self.theirs]
         scores = {"scale": self.share.scale, "softcap": self.share.softcap}
         return *arrays, scores | {"mask": self.rule, "bias": bias}
 
 
-def _tiles(share, spans: Shard) -> Iterator[_Tile]:
-    """The tiles of this rank's queries and those keys in which somebody may see somebody."""
-    for rows, span in _rows(share.shards[share.rank]):
-        for columns, keys in zip(places(spans), spans, strict=True):
-            says = share.rule.says(span, keys)
-            if says is not Says.NOBODY:
-                yield _Tile(share, rows, span, columns, keys, share.rule if says is Says.SOMEBODY else None)
+def _tiles(share, keys) -> Iterator[_Tile]:
+    """The tiles of this rank's queries and the keys that are here in which somebody may see somebody."""
+    for rows, part in _rows(share.shards[share.rank]):
+        rule = Scattered(share.rule, part, keys.spans)
+        says = rule.says(range(tokens(part)), range(tokens(keys.spans)))
+        if says is Says.NOBODY:
+            continue
+        for groups, heads in _heads(share.Q, share.K):
+            told = OfHeads(rule, heads) if says is Says.SOMEBODY else None
+            yield _Tile(share, rows, heads, groups, keys.spans, told)
 
 
 def _rows(shard):
     """A shard's rows, so many at a time: where they are, and their positions."""
-    for place, span in zip(places(shard), shard, strict=True):
-        for i in range(0, len(span), ROWS):
-            part = span[i : i + ROWS]
-            yield slice(place.start + i, place.start + i + len(part)), part
+    for i in range(0, tokens(shard), ROWS):
+        rows = range(i, min(i + ROWS, tokens(shard)))
+        yield slice(rows.start, rows.stop), part_of(shard, rows)
+
+
+def _heads(Q, K):
+    """Groups and their heads, so many at a time that these are `HEADS`, or one group."""
+    h, g = (array.shape[-3] if array.dim() > 2 else 1 for array in (Q, K))
+    if not g:
+        return
+    ratio = h // g
+    count = max(1, HEADS // ratio)
+    for i in range(0, g, count):
+        groups = range(i, min(i + count, g))
+        yield groups, range(groups.start * ratio, groups.stop * ratio)
 
 
 class _State:
@@ -288,24 +311,24 @@ class _State:
         self.Z = torch.zeros_like(self.c)
         self.O = Q.new_zeros((*Q.shape[:-1], V.shape[-1]), dtype=share.sums)
 
-    def see(self, rows, q, k, v, options):
+    def see(self, mine, q, k, v, options):
         """What these queries know once they have seen a tile's keys."""
-        self.merge(rows, *self.attention(q, k, v, **options))
+        self.merge(mine, *self.attention(q, k, v, **options))
 
     def see_sink(self, s):
         """One key more for all queries of a head, (s, 1, 0)."""
         nothing = self.O.new_zeros(()).expand(self.O.shape)
-        self.merge(slice(None), nothing, (s[:, None] if self.c.dim() > 1 else s).expand(self.c.shape))
+        self.merge((...,), nothing, s[:, None].expand(self.c.shape))
 
-    def merge(self, rows, O, L):
+    def merge(self, mine, O, L):
         """In place, so that of all queries there is one O."""
-        earlier = self.c[..., rows]
+        earlier = self.c[mine]
         c = torch.maximum(earlier, L)
         a, b = (torch.exp(x - finite(c)) for x in (earlier, L))
-        Z = a * self.Z[..., rows] + b
-        self.c[..., rows], self.Z[..., rows] = c, Z
+        Z = a * self.Z[mine] + b
+        self.c[mine], self.Z[mine] = c, Z
         weight = b / torch.where(Z == 0, 1, Z)  # NaN stays
-        self.O[..., rows, :].lerp_(O.to(self.O.dtype), weight[..., None])
+        self.O[*mine, :].lerp_(O.to(self.O.dtype), weight[..., None])
 
     def finished(self, dtype):
         """O, in the dtype of the inputs, and L."""
@@ -336,28 +359,31 @@ class _Back:
         self.dB = None if bias is None else torch.zeros_like(bias, memory_format=torch.contiguous_format)
 
     def add(self, tile, q, k, v, options, dK, dV):
-        rows = tile.rows
-        dO, O, L, hard = (x[..., rows, :] for x in (self.dO, self.O, self.L[..., None], self.hard[..., None]))
-        L = L[..., 0]
+        mine = tile.mine
+        (dO, O), (L, hard) = (x[*mine, :] for x in (self.dO, self.O)), (x[mine] for x in (self.L, self.hard))
         if self.more:
             v = torch.nn.functional.pad(v, (0, 1))
         if self.own_weights:
             _, L_t = self.share.module.attention(q, k, v, **options)
-            scaled, own = self._by_own_weights(rows, L_t)
+            scaled, own = self._by_own_weights(mine, L_t)
             if self.dB is not None:
-                given = scaled, q, k, v, O, own
-                self.dB[..., rows, tile.keys.start : tile.keys.stop] = bias_backward(*given, **options)
-            dO, L = torch.where(hard, scaled, dO), torch.where(hard[..., 0], own, L)
+                self._add_to_bias(tile, bias_backward(scaled, q, k, v, O, own, **options))
+            dO, L = torch.where(hard[..., None], scaled, dO), torch.where(hard, own, L)
         dq, dk, dv = self.share.module.attention_backward(dO, q, k, v, O, L, **options)
-        self.dQ[..., rows, :] += dq
-        dK[..., tile.columns, :] += dk
-        dV[..., tile.columns, :] += dv[..., : dV.shape[-1]]
+        self.dQ[*mine, :] += dq
+        dK[tile.theirs] += dk
+        dV[tile.theirs] += dv[..., : dV.shape[-1]]
 
-    def _by_own_weights(self, rows, L_t):
+    def _add_to_bias(self, tile, dB):
+        """Each tile has keys of its own: what is added to is 0."""
+        for here, there in zip(places(tile.spans), tile.spans, strict=True):
+            self.dB[*tile.mine, there.start : there.stop] = dB[..., here]
+
+    def _by_own_weights(self, mine, L_t):
         """dO times the tile's share of each row, e^{L_t − c} / Z, and L_t; of a row of NaN nothing."""
-        c, Z, live = (x[..., rows] for x in (self.c, self.Z, self.live))
+        c, Z, live = (x[mine] for x in (self.c, self.Z, self.live))
         part = torch.exp(L_t - finite(c)) / torch.where(Z > 0, Z, 1)
-        dO = torch.where(live[..., None], part[..., None] * self.dO[..., rows, :], 0)
+        dO = torch.where(live[..., None], part[..., None] * self.dO[*mine, :], 0)
         return dO.to(self.dO.dtype), torch.where(live, L_t, -torch.inf)
 
 

@@ -85,34 +85,52 @@ def places_within(part: Shard, shard: Shard) -> list[slice]:
     ]
 
 
-class Placed(Rule):
-    """A rule, asked by rows and columns that stand `down` and `along` places further on, of some heads.
+def part_of(shard: Shard, rows: range) -> Shard:
+    """The positions that these rows of a shard stand for."""
+    cuts = (
+        span[max(rows.start - place.start, 0) : max(rows.stop - place.start, 0)]
+        for place, span in zip(places(shard), shard, strict=True)
+    )
+    return tuple(cut for cut in cuts if cut)
 
-    Of a rule that speaks of every head, (…, h, n, m), it gives the part of these.
-    """
 
-    def __init__(self, rule: Rule, down: int = 0, along: int = 0, heads: range | None = None):
-        self.rule, self.down, self.along, self.heads = rule, down, along, heads
+class Scattered(Rule):
+    """A rule of the whole, asked by rows and columns of two shards, which stand together here."""
+
+    def __init__(self, rule: Rule, queries: Shard, keys: Shard):
+        self.rule, self.queries, self.keys = rule, queries, keys
 
     def tile(self, rows: range, columns: range) -> np.ndarray:
-        answer = self.rule.tile(*self._moved(rows, columns))
-        if self.heads is None or answer.ndim < 3 or answer.shape[-3] == 1:
+        along = part_of(self.keys, columns)
+        return np.block([[self.rule.tile(i, j) for j in along] for i in part_of(self.queries, rows)])
+
+    def says(self, rows: range, columns: range) -> Says:
+        along = part_of(self.keys, columns)
+        said = {self.rule.says(i, j) for i in part_of(self.queries, rows) for j in along}
+        return said.pop() if len(said) == 1 else Says.SOMEBODY
+
+    def __repr__(self):
+        return f"{self.rule!r} of queries {self.queries}, keys {self.keys}"
+
+
+class OfHeads(Rule):
+    """A rule for some heads: of one that speaks of every head, (…, h, n, m), the part of these."""
+
+    def __init__(self, rule: Rule, heads: range):
+        self.rule, self.heads = rule, heads
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        return self.rule.ends
+
+    def tile(self, rows: range, columns: range) -> np.ndarray:
+        answer = self.rule.tile(rows, columns)
+        if answer.ndim < 3 or answer.shape[-3] == 1:
             return answer
         return answer[..., self.heads.start : self.heads.stop, :, :]
 
     def says(self, rows: range, columns: range) -> Says:
-        return self.rule.says(*self._moved(rows, columns))
-
-    def _moved(self, rows, columns):
-        return (
-            range(rows.start + self.down, rows.stop + self.down),
-            range(columns.start + self.along, columns.stop + self.along),
-        )
-
-    @property
-    def ends(self) -> tuple[float, float]:
-        queries, keys = self.rule.ends
-        return queries - self.down, keys - self.along
+        return self.rule.says(rows, columns)
 
     def __repr__(self):
-        return f"{self.rule!r} from query {self.down}, key {self.along}"
+        return f"{self.rule!r} of heads {self.heads}"
