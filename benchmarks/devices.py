@@ -39,11 +39,11 @@ from selfattention.formulas import (
     shared_rate,
     zigzag_work,
 )
-from selfattention.parallel.ring import HEADS, KEYS, ROWS
+from selfattention.parallel.ring import KEYS, ROWS
 
 RESULT = Path(__file__).parents[1] / "src/selfattention/data/devices.json"
 RANKS = Path(__file__).with_name("ranks.py")
-ALONE = "one process"
+ALONE, TOGETHER = "one process", "ring, all heads at once"
 
 DENSE, CAUSAL = Case(), Case(mask="causal", layout="zigzag")
 BOTH_WAYS, BLOCK, SMALL = Case(backward=True), Case(way="heads", n=2048, h=16, g=16), Case(n=1024)
@@ -56,6 +56,7 @@ JOBS = [
             ("apart", 2, replace(DENSE, way="apart")),
             *(("ring", p, DENSE) for p in (2, 3, 4)),
             ("ring that waits", 2, replace(DENSE, waits=True)),
+            (TOGETHER, 2, replace(DENSE, heads=DENSE.h)),
             *(("all-to-all", p, replace(DENSE, way="all-to-all")) for p in (2, 3, 4)),
         ],
     ),
@@ -232,6 +233,7 @@ def memory_rows(crews):
         (ALONE, 1, DENSE),
         ("one process, by the formula", 1, replace(DENSE, alone="direct")),
         *(("ring", p, DENSE) for p in (2, 3, 4)),
+        (TOGETHER, 2, replace(DENSE, heads=DENSE.h)),
     ):
         peak = max(answer["peak_mb"] for answer in crews.ask(p, "memory", case=asdict(case)))
         yield {"n": case.n, "p": p, "candidate": name, "peak_mb": peak, "arrays_mb": arrays(name, p, case)}
@@ -244,9 +246,9 @@ def arrays(name, p, case):
     process gives it all of them; a rank some at a time, beside Q and O of all its own.
     """
     n, h, d = -(-case.n // p), case.h, case.d
-    if name == "ring":
+    if name in ("ring", TOGETHER):
         piece = -(-n // -(-n // KEYS))
-        words = ring_words(n, n, piece, h, case.g, d, d) + 3 * min(n, ROWS) * min(h, HEADS) * d
+        words = ring_words(n, n, piece, h, case.g, d, d) + 3 * min(n, ROWS) * min(h, case.heads) * d
     elif case.alone == "direct":
         words = n * h * (2 * d + 2) + n * case.g * 2 * d + h * n * n
     else:

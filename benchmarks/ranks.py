@@ -22,6 +22,7 @@ import worker
 
 from selfattention import masks
 from selfattention.implementations import torch_direct, torch_tiled
+from selfattention.parallel import ring as ring_module
 from selfattention.parallel import shards as cuts
 from selfattention.parallel.all_to_all import all_to_all
 from selfattention.parallel.head_parallel import head_parallel, heads_of
@@ -47,6 +48,7 @@ class Case:
     layout: str = "contiguous"
     backward: bool = False
     waits: bool = False  # for every message as soon as it has begun: no overlap
+    heads: int = ring_module.HEADS  # that a ring computes at a time
     alone: str = "tiled"
 
     def rule(self):
@@ -116,7 +118,7 @@ class Rank:
         own = [array[:, mine].clone() for array in (Q, K, V, dO)]
         if case.way == "apart":  # what nobody who divides the work can beat, for nothing is sent
             return partial(_passes, ALONE[case.alone], case, own[0], K, V, own[3]), lambda inputs: []
-        attend = partial(WAYS[case.way], group=link, shards=shards, **how)
+        attend = partial(_attend, case, group=link, shards=shards, **how)
 
         def right(inputs):
             whole = _passes(partial(ALONE[case.alone], **how), case, *inputs)
@@ -165,10 +167,16 @@ class Rank:
             Q, K, V = (torch.ones(heads, n, case.d) for heads in (case.h, case.g, case.g))
             if self.p == 1:
                 return ALONE[case.alone](Q, K, V, mask=case.rule())
-            return WAYS[case.way](Q, K, V, group=link, shards=shards, mask=case.rule())
+            return _attend(case, Q, K, V, group=link, shards=shards, mask=case.rule())
 
         self.runs.clear()
         return {"peak_mb": machine.peak_megabytes(whole)}
+
+
+def _attend(case, Q, K, V, **how):
+    """O and L of this rank's queries."""
+    ring_module.HEADS = case.heads
+    return WAYS[case.way](Q, K, V, **how)
 
 
 def _passes(attend, case, Q, K, V, dO):
