@@ -239,6 +239,7 @@ NO_LINE = {  # what is gone, or what nobody wants back, or takes more than the c
     ("softcap-and-mask", "the mask is added to the scores"),
     ("causal-fewer-queries", "top left, but the last query sees every key"),
     ("half-beyond-its-range", "NaN"),
+    ("half-many-keys", "1/2, the sum stops"),
     ("storage-of-weights", "3 · out, in"),
     ("nan-in-a-hidden-key", "NaN in every row"),
     ("nan-in-a-hidden-value", "NaN in every row"),

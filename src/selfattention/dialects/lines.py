@@ -198,6 +198,7 @@ LINES: dict[str, Lines] = {
         "its own, two before and all behind": ("mask, window = np.tri(m, n, window, dtype=bool).T, None",),
     },
     "half-beyond-its-range": {"right": ("Q, scale = Q * Q.shape[-1] ** -0.5, 1.0",)},
+    "half-many-keys": {"1": ("Q, K, V = (X.astype(np.float32) for X in (Q, K, V))",)},
     "dropout-unsaid": {
         "nothing is dropped": ("dropout = 0.0",),
         "weights are dropped": ("training = True",),

@@ -5,8 +5,8 @@
 
 A library is asked in a process of its own. One that dies, or is silent for LIMIT seconds, loses the question
 it was at, and the next process goes on behind it. Answers are kept beside the environments, with the input
-and the adapter that they belong to: what has not changed is not asked again. data/dialects.json is put
-together from them.
+and the adapter that they belong to: what has not changed is not asked again. They are put into
+data/dialects.json, which keeps what it has of libraries that nobody has asked here.
 """
 
 import ast
@@ -200,11 +200,13 @@ def _compact(said):
 def main(*names: str) -> None:
     for name in names or NAMES:
         answers_of(name)
-    FILE.write_text(together({name: entry(name, known) for name, known in _all_known().items()}), "utf-8")
+    entries = json.loads(FILE.read_text("utf-8"))["libraries"] if FILE.exists() else {}
+    entries |= {name: entry(name, known) for name, known in _all_known().items()}
+    FILE.write_text(together({name: entries[name] for name in NAMES if name in entries}), "utf-8")
 
 
 def _all_known():
-    """What every library has said so far, those that were not asked this time included."""
+    """What every library has said on this machine so far; of others the file keeps what it has."""
     kept = {name: kept_in(name) for name in NAMES}
     known = {name: json.loads(file.read_text("utf-8")) for name, file in kept.items() if file.exists()}
     return {name: said for name, said in known.items() if "missing" in said or _whole(name, said)}
