@@ -211,7 +211,7 @@ def test_a_cap_and_a_learned_sink_are_those_of_one_process(workers, way, p):
 
 @pytest.mark.parametrize("way", ["head_parallel", *cases.WAYS])
 def test_heads_of_a_block_may_have_a_cap_and_sinks(workers, way):
-    for p in (2, 3):
+    for p in (2, 3) if way == "all_to_all" else (2, 3, 4):  # of four, one has none of the three groups
         for ours, theirs in workers.run(p, cases.block_with_cap_and_sink, way):
             for a, b in zip(ours, theirs, strict=True):
                 np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-12)
