@@ -103,9 +103,12 @@ class _Heads:
         self.matrices = {"W_Q": W_Q, "W_K": W_K, "W_V": W_V, "W_O": W_O}
         check_matrices(X, W_Q, W_K, W_V, W_O, h, g)
         self.module = loaded(implementation)
-        self.sink = sink if h else None
+        self.sink = sink
+        if sink is not None and not h and tuple(sink.shape) != (0,):
+            raise ValueError(f"sink has shape {tuple(sink.shape)}; wanted (0,), for this rank has no heads")
         nothing = X.new_zeros(max(h, 1), 0, 1)
-        Form(nothing, nothing, nothing, None, None, scale, accumulator, softcap, self.sink)  # or refuses
+        own_sink = sink if h else None
+        Form(nothing, nothing, nothing, None, None, scale, accumulator, softcap, own_sink)  # or refuses
         self.mask, self.scale, self.softcap = mask, scale, softcap
 
     def take_rule(self, h):
@@ -128,8 +131,9 @@ class _Heads:
     def summed_over_its_heads(self, X, heads):
         """Σ over this rank's heads of H^(i) W_O^(i), zeros where it has none."""
         W_Q, W_K, W_V, W_O = self.matrices.values()
-        if not self.h:
-            return (X @ W_Q + X @ W_K + X @ W_V) @ W_O  # no columns, no rows: zeros, and autograd passes
+        if not self.h:  # no columns, no rows, no sinks: zeros, and autograd passes
+            nothing = 0 if self.sink is None else self.sink.sum().to(X.dtype)
+            return (X @ W_Q + X @ W_K + X @ W_V) @ W_O + nothing
         Q, K, V = (_split(X @ W, count) for W, count in ((W_Q, self.h), (W_K, self.g), (W_V, self.g)))
         rule = None if self.mask is None else OfHeads(self.rule, heads)
         scale = usual_scale(Q.shape[-1]) if self.scale is None else self.scale
