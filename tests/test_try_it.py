@@ -209,7 +209,7 @@ def in_the_browser(visits):
     """What tests/browser/try.mjs saw."""
     asked = json.dumps({"browser": _browser(), "visits": visits})
     command = ["node", HERE / "browser/try.mjs"]
-    done = subprocess.run(command, input=asked, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, input=asked, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 

@@ -62,7 +62,7 @@ def test_two_hosts_divide_a_block_each_way(hosts):
         assert other not in ip("-n", name, "address").stdout  # no address of the other's
     ranks = [started(rank, *host) for rank, host in enumerate(hosts)]
     try:
-        said = [rank.communicate(timeout=100) for rank in ranks]
+        said = [rank.communicate(timeout=600) for rank in ranks]
     finally:
         for rank in ranks:
             rank.kill()

@@ -2,19 +2,15 @@
 
 import { readFileSync } from "node:fs";
 import axe from "axe-core";
-import { chromium } from "playwright-core";
+import { launched } from "./launch.mjs";
 import { AXE, inspect, still } from "./pages.mjs";
 import { firstFound, firstPaint, fromFolder, hits, keyboard, onPaper, printed, search, typed } from "./reader.mjs";
 import { serve } from "./server.mjs";
 
 const request = JSON.parse(readFileSync(process.argv[2], "utf8"));
 const site = await serve(request.site, { [AXE]: axe.source });
-const browser = await chromium.launch({
-  executablePath: request.browser,
-  // Chromium's own sandbox needs a user other than root; nothing but the built site is opened here, and no
-  // other host has an address.
-  args: ["--no-sandbox", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"],
-});
+// No other host has an address.
+const browser = await launched(request.browser, ["--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"]);
 await browser.newPage(); // kept open: a Chromium whose last page is closed may open no other
 
 const context = await still(browser);

@@ -2,15 +2,14 @@
 
 import { readFileSync } from "node:fs";
 import axe from "axe-core";
-import { chromium } from "playwright-core";
+import { launched } from "./launch.mjs";
 import { settled, still } from "./pages.mjs";
 import { serve } from "./server.mjs";
 
 const SCRIPTS = { "/_static/mathjax/tex-chtml.js": "" }; // no cell needs MathJax, and it takes its time
 const WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"];
 const request = JSON.parse(readFileSync(0, "utf8"));
-// Chromium's own sandbox needs a user other than root; nothing but the served sites is opened here.
-const browser = await chromium.launch({ executablePath: request.browser, args: ["--no-sandbox"] });
+const browser = await launched(request.browser);
 
 /* A page, and the list of what it asks for. */
 async function visit(site, path) {

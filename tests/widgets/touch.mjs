@@ -2,11 +2,11 @@
 
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
+import { launched } from "../browser/launch.mjs";
 import { AXE } from "../browser/pages.mjs";
 import { serve } from "../browser/server.mjs";
 
 const require = createRequire(new URL("../browser/package.json", import.meta.url));
-const { chromium } = require("playwright-core");
 const axe = require("axe-core");
 
 const DESK = { width: 1280, height: 900 };
@@ -16,8 +16,7 @@ const WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"];
 const request = JSON.parse(readFileSync(0, "utf8"));
 // Without formulas, since no widget needs MathJax, and it takes its time.
 const site = await serve(request.site, { "/_static/mathjax/tex-chtml.js": "", [AXE]: axe.source });
-// Chromium's own sandbox needs a user other than root; nothing but the built site is opened here.
-const browser = await chromium.launch({ executablePath: request.browser, args: ["--no-sandbox"] });
+const browser = await launched(request.browser);
 
 /* One step of a reader; each leaves the widget in a state that is read off. */
 const STEPS = {
