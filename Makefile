@@ -20,7 +20,7 @@ $(VENV)/installed: requirements.txt constraints.txt pyproject.toml
 
 book: setup  ## build the book into _build/html
 	@# A failed build leaves nothing behind: Sphinx would not repeat its warnings for pages it has read.
-	$(BIN)/jupyter-book build . -W -n --keep-going --quiet || { rm -rf _build; exit 1; }
+	PYODIDE="$$($(BIN)/python book/try/fetch.py)" $(BIN)/jupyter-book build . -W -n --keep-going --quiet || { rm -rf _build; exit 1; }
 	@test -f _build/html/notebooks/01_formula.html
 	@echo "The book is built. Open _build/html/index.html, or run: make serve"
 
@@ -77,11 +77,21 @@ zoo: setup  ## compute attention of every architecture of transformers again, on
 witness: $(VENV)/witness  ## the language model beside transformers', on the same weights; writes the log
 	$(BIN)/pytest -n 0 tests/witness/transformers_agrees.py
 
+layers: $(VENV)/layers  ## examine attention layers of public packages as they are; writes the log
+	$(BIN)/pytest -n 0 -W default tests/public_layers/layers_are_right.py
+
 course: setup  ## every chapter as a student's and an instructor's notebook, and the wheel, into _build/course
 	$(BIN)/python notebooks/course.py
 
+slides: setup tests/browser/node_modules  ## slides of chapters 01 to 08, _build/slides; needs Node once, for reveal.js
+	PYTHONPATH=book/_extensions $(BIN)/python notebooks/slides.py
+
+sizes: setup  ## what the course takes on a laptop: installs it four times, 3 GB, and measures; writes the log
+	PYTHONPATH=notebooks $(BIN)/python tests/classroom/sizes.py
+
 classroom: $(VENV)/classroom  ## run every student's notebook, grade one with Otter and nbgrader; writes the logs, minutes
 	$(BIN)/pytest -n 0 tests/classroom/students_run.py
+	$(BIN)/pytest -n 0 tests/classroom/light_run.py
 	$(BIN)/pytest -n 0 -W default tests/classroom/graders_grade.py
 
 mutate: $(VENV)/mutate  ## change one sign or number of the package at a time: does a test object? an hour
@@ -90,13 +100,16 @@ mutate: $(VENV)/mutate  ## change one sign or number of the package at a time: d
 kills: setup  ## kill a rank of a ring two hundred times, and count what comes of it; writes the log
 	$(BIN)/python tests/kills/kills.py
 
+tried: tests/browser/node_modules  ## try every exercise on the pages of a book that was built with PYODIDE; writes the log
+	PYTHONPATH=tests:book/_extensions:book/pdf $(BIN)/python tests/tried/tried.py
+
 bench: $(VENV)/peers  ## race implementations, pictures, language model and processes with peers; or make bench ARGS=--quick
 	$(BIN)/python benchmarks/race.py $(ARGS)
 	$(if $(filter-out --quick,$(ARGS)),,$(BIN)/python benchmarks/vision.py $(ARGS))
 	$(if $(filter-out --quick,$(ARGS)),,$(BIN)/python benchmarks/decoding.py $(ARGS))
 	$(if $(filter-out --quick,$(ARGS)),,$(BIN)/python benchmarks/devices.py $(ARGS))
 
-$(VENV)/peers $(VENV)/mutate $(VENV)/witness $(VENV)/classroom $(VENV)/pdf: $(VENV)/installed
+$(VENV)/peers $(VENV)/layers $(VENV)/mutate $(VENV)/witness $(VENV)/classroom $(VENV)/pdf: $(VENV)/installed
 	$(BIN)/pip install --quiet -e '.[$(@F)]' -c constraints.txt
 	@touch $@
 
@@ -107,4 +120,4 @@ clean:  ## remove what was built, and the environment
 	rm -rf _build build dist tests/browser/node_modules $(VENV) src/*.egg-info .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-.PHONY: help setup book pdf model test notebooks figures mutants prices pictures cells recorded dialects strangers zoo witness course classroom mutate kills bench serve clean
+.PHONY: help setup book pdf model test notebooks figures mutants prices pictures cells recorded dialects strangers zoo witness layers course slides sizes classroom mutate kills tried bench serve clean

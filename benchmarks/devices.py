@@ -39,7 +39,7 @@ from selfattention.formulas import (
     shared_rate,
     zigzag_work,
 )
-from selfattention.parallel.ring import KEYS, ROWS
+from selfattention.parallel.ring import KEYS
 
 RESULT = Path(__file__).parents[1] / "src/selfattention/data/devices.json"
 RANKS = Path(__file__).with_name("ranks.py")
@@ -56,7 +56,7 @@ JOBS = [
             ("apart", 2, replace(DENSE, way="apart")),
             *(("ring", p, DENSE) for p in (2, 3, 4)),
             ("ring that waits", 2, replace(DENSE, waits=True)),
-            (TOGETHER, 2, replace(DENSE, heads=DENSE.h)),
+            (TOGETHER, 2, replace(DENSE, queries=DENSE.h * DENSE.n)),
             *(("all-to-all", p, replace(DENSE, way="all-to-all")) for p in (2, 3, 4)),
         ],
     ),
@@ -233,7 +233,7 @@ def memory_rows(crews):
         (ALONE, 1, DENSE),
         ("one process, by the formula", 1, replace(DENSE, alone="direct")),
         *(("ring", p, DENSE) for p in (2, 3, 4)),
-        (TOGETHER, 2, replace(DENSE, heads=DENSE.h)),
+        (TOGETHER, 2, replace(DENSE, queries=DENSE.h * DENSE.n)),
     ):
         peak = max(answer["peak_mb"] for answer in crews.ask(p, "memory", case=asdict(case)))
         yield {"n": case.n, "p": p, "candidate": name, "peak_mb": peak, "arrays_mb": arrays(name, p, case)}
@@ -248,7 +248,7 @@ def arrays(name, p, case):
     n, h, d = -(-case.n // p), case.h, case.d
     if name in ("ring", TOGETHER):
         piece = -(-n // -(-n // KEYS))
-        words = ring_words(n, n, piece, h, case.g, d, d) + 3 * min(n, ROWS) * min(h, case.heads) * d
+        words = ring_words(n, n, piece, h, case.g, d, d) + 3 * min(n * h, case.queries) * d
     elif case.alone == "direct":
         words = n * h * (2 * d + 2) + n * case.g * 2 * d + h * n * n
     else:

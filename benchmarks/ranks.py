@@ -48,7 +48,7 @@ class Case:
     layout: str = "contiguous"
     backward: bool = False
     waits: bool = False  # for every message as soon as it has begun: no overlap
-    heads: int = ring_module.HEADS  # that a ring computes at a time
+    queries: int = ring_module.QUERIES  # of all heads, that a ring computes at a time
     alone: str = "tiled"
 
     def rule(self):
@@ -175,7 +175,7 @@ class Rank:
 
 def _attend(case, Q, K, V, **how):
     """O and L of this rank's queries."""
-    ring_module.HEADS = case.heads
+    ring_module.QUERIES = case.queries
     return WAYS[case.way](Q, K, V, **how)
 
 

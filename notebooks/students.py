@@ -30,10 +30,15 @@ import os
 
 # One thread: for matrices this small more of them only wait for one another.
 for library in ("OMP", "OPENBLAS", "MKL"):
-    os.environ.setdefault(f"{library}_NUM_THREADS", "1")"""
+    os.environ.setdefault(f"{library}_NUM_THREADS", "1")
+
+from selfattention import missing
+
+missing.cells_say_so()  # which library they need, where it is not installed"""
 NOTE = """\
 *From “Self-attention, one formula at a time”{where}. Text and figures CC BY 4.0, code MIT. It needs the \
-course's package: `pip install "selfattention[notebooks] @ file:///…"`, the wheel's path for the dots.*"""
+course's package: `pip install "selfattention[notebooks] @ file:///…"`, the wheel's path for the dots. With \
+`[light]` it is smaller, and cells that need PyTorch say so.*"""
 
 
 # What is referred to, in all chapters and pages ---------------------------------------------------------
@@ -148,6 +153,11 @@ def _opened(kind, words):
         return ["*Aside:*"]
     if kind == "solution-start":
         return ["**Solution**", ""]
+    if kind == "thought":
+        (page,) = (ROOT / "notebooks").glob(f"[0-9][0-9]_{words}.ipynb")
+        return [
+            f"*The book has {linked('a drawing of this step', f'notebooks/{page.stem}')} on three words.*"
+        ]
     return [TITLES[kind].format(words), ""] if kind != "solution-end" else []
 
 
@@ -163,7 +173,7 @@ def without_solutions(cells):
     inside, kept = False, []
     for cell in cells:
         if cell.cell_type == "markdown":
-            text, inside = _outside(cell.source, inside)
+            text, inside = outside(cell.source, inside)
             if text.strip():
                 kept.append(nbformat.from_dict({**cell, "source": text}))
         elif not inside and "solution" not in cell.metadata.get("tags", []):
@@ -172,7 +182,8 @@ def without_solutions(cells):
     return kept
 
 
-def _outside(source, inside):
+def outside(source, inside):
+    """What of a cell no solution has, and whether one is open at its end; one may have been before it."""
     kept, end = [], False
     for line in source.split("\n"):
         opened = OPENING.match(line)

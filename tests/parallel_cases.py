@@ -43,13 +43,13 @@ def rows(link, layout, n):
 
 @contextlib.contextmanager
 def pieces_of(keys, rows):
-    """A ring whose pieces have so many keys, and meet so many queries at a time."""
-    usual = ring_module.KEYS, ring_module.ROWS
-    ring_module.KEYS, ring_module.ROWS = keys, rows
+    """A ring whose pieces have so many keys, and meet so many rows of all heads at a time."""
+    usual = ring_module.KEYS, ring_module.ROWS, ring_module.QUERIES
+    ring_module.KEYS, ring_module.ROWS, ring_module.QUERIES = keys, rows, rows
     try:
         yield
     finally:
-        ring_module.KEYS, ring_module.ROWS = usual
+        ring_module.KEYS, ring_module.ROWS, ring_module.QUERIES = usual
 
 
 def in_pieces(link, keys, rows, case, *arguments):

@@ -105,6 +105,35 @@ def test_every_picture_on_a_page_says_what_it_shows(pages):
             assert not alt.endswith((".png", ".svg")), path.name
 
 
+def test_drawings_in_the_page_say_what_they_show(pages):
+    drawings = [svg for page in pages.values() for svg in page.select("svg.drawn")]
+    assert len(drawings) == 1 + 1 + 8  # the front door, the path, and the first part's chapters
+    assert [svg for svg in drawings if len(svg.get("aria-label", "")) < 20] == []
+
+
+@pytest.mark.parametrize("chapter", linked_chapters()[:8], ids=lambda chapter: chapter.word)
+def test_a_chapter_of_the_first_part_opens_with_a_drawing_and_has_room_to_read(pages, chapter):
+    """At most 25 cells of code are open; the others are a line each, and open without scripts."""
+    article = pages[SITE / f"notebooks/{chapter.notebook}.html"].article
+    drawing = article.select_one("svg.drawn")
+    assert drawing.find_previous(class_="cell_input") is None
+    assert drawing.parent.select_one('figcaption a[href$="whole_formula.html"]')
+    inputs = article.select("div.cell_input")
+    folded = [cell for cell in inputs if cell.parent.name == "details"]
+    solved = [cell for cell in inputs if cell.find_parent(class_="solution")]
+    assert all(cell.parent.summary.get_text(strip=True) for cell in folded)
+    assert not any(cell in solved for cell in folded)
+    assert len(inputs) - len(folded) - len(solved) <= 25
+
+
+def test_every_chapter_leads_to_the_whole_formula(pages):
+    """Under its first labelled equation."""
+    for chapter in linked_chapters():
+        page = pages[SITE / f"notebooks/{chapter.notebook}.html"]
+        links = page.select('.formula-links a[href$="book/whole_formula.html"]')
+        assert len(links) == bool(chapter.equations), chapter.notebook
+
+
 def test_every_equation_links_to_its_function_and_tests(pages):
     for chapter in linked_chapters():
         lines = pages[SITE / f"notebooks/{chapter.notebook}.html"].find_all(class_="formula-links")

@@ -133,6 +133,26 @@ def test_the_largest_page_is_light(seen):
     assert max(weights.values()) <= 600_000, sorted(weights.items(), key=lambda item: -item[1])[:3]
 
 
+def test_the_front_page_is_light(seen):
+    """At most 300 KB gzipped, pictures and the widget included, MathJax not."""
+    (front,) = [page["bytes"] for page in seen["pages"] if page["path"] == START]
+    assert 10_000 < front <= 300_000
+
+
+def test_the_formula_is_in_the_first_screen_and_stays_where_it_is(seen):
+    """On a desk and on a phone; with scripts and without it takes the same room, so nothing moves."""
+    assert [(door["width"], door["height"]) for door in seen["door"]] == [(1300, 900), (390, 844)]
+    for door in seen["door"]:
+        assert door["moving"]["bottom"] <= door["height"], door
+        assert door["moving"] == pytest.approx(door["still"], abs=0.5)
+        assert door["shift"] < 0.001, door
+        assert door["small"] == 0
+
+
+def test_the_formula_moves_in_a_book_that_is_opened_from_a_folder(seen):
+    assert seen["unserved"].startswith("Q and K moved: “cats” now gives")
+
+
 def test_the_first_paint_is_early(seen):
     """At most 1.5 s on the loopback, for the front page and the largest one."""
     assert len(seen["paint"]) == 2

@@ -54,6 +54,10 @@ def code(notebook):
             ":::{admonition} Asked: why $V$?\n:name: asked-v\n\nTo carry.\n:::",
             "**Asked: why $V$?**\n\nTo carry.",
         ),
+        (
+            ":::{thought} scores\n:::\n\nText.",
+            "*The book has a drawing of this step on three words.*\n\nText.",
+        ),
         (":::{margin}\nAn aside.\n:::\nText.", "*Aside:*\nAn aside.\n\nText."),
         (":::{solution-start} exercise-x\n:class: dropdown\n:::\n\nSo.", "**Solution**\n\nSo."),
         ("`x[:, :3]` and `::`, a : b", "`x[:, :3]` and `::`, a : b"),

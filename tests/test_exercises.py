@@ -12,10 +12,12 @@ import numpy as np
 import pytest
 from links import ROOT, chapters
 
-from selfattention import check
-from selfattention.exercises.diagnosis import Exercise, Kind, as_a_test, exercise
+from selfattention import check, formulas
+from selfattention.exercises.diagnosis import Exercise, Kind, exercise
 from selfattention.exercises.evidence import parts, sums
+from selfattention.exercises.testing import as_a_test
 from selfattention.formulas import softmax
+from selfattention.mutants import step as wrong_step
 from selfattention.mutants.softmax import over_the_other_axis, sum_forgotten
 from selfattention.printed import printed
 
@@ -738,6 +740,76 @@ def test_a_suspect_that_stops_is_unmasked_and_a_test_that_stops_is_an_error():
     verdict = check.seeing_test(lambda suspect: 1 / 0)
     assert verdict.kind is Kind.ERROR
     assert "ZeroDivisionError" in verdict.text
+
+
+def raises(suspect):
+    if not np.allclose(suspect(S).sum(1), 1):
+        raise ValueError("rows do not sum to one")
+
+
+def indexes(suspect):
+    return {True: "fine"}[bool(np.allclose(suspect(S).sum(1), 1))]
+
+
+def gives_a_word(suspect):
+    return "fine" if np.allclose(suspect(S).sum(1), 1) else ""
+
+
+def gives_what_passed(suspect):
+    return [row for row in suspect(S) if np.isclose(row.sum(), 1)]
+
+
+@pytest.mark.parametrize("test", [raises, indexes, gives_a_word, gives_what_passed], ids=lambda f: f.__name__)
+def test_a_test_may_raise_and_give_whatever_is_true_or_not(test):
+    assert check.unmasking_test(test), check.unmasking_test(test)
+
+
+def test_a_test_that_raises_at_everybody_is_an_error():
+    def always(suspect):
+        suspect(S)
+        raise ValueError("rows do not sum to one")
+
+    assert check.unmasking_test(always).kind is Kind.ERROR
+
+
+def turned_and_late(Q, positions):
+    return formulas.rotary(Q, -positions - 1)
+
+
+def halves_and_late(Q, positions):
+    return formulas.rotary_halves(Q, positions + 1)
+
+
+def averaged_and_larger(O_1, L_1, O_2, L_2):
+    return (O_1 + O_2) / 2, np.maximum(L_1, L_2)
+
+
+def chunk_from_zero_unmasked(Q, K, V, past_K, past_V):
+    places = np.arange(K.shape[-2])
+    return wrong_step.future_seen(formulas.rotary(Q, places), formulas.rotary(K, places), V, past_K, past_V)
+
+
+def mean_twice_and_softmax(F, W_1, W_2):
+    z = F.mean((1, 2))
+    return softmax(2 * np.maximum(z @ W_1, 0) @ W_2)
+
+
+@pytest.mark.parametrize(
+    ("exercise", "answer", "names"),
+    [
+        ("complex_rotary", turned_and_late, ["Turned the other way", "Positions counted from one"]),
+        ("complex_rotary", halves_and_late, ["Columns paired with the other half", "counted from one"]),
+        ("merge_outputs", averaged_and_larger, ["averaged as equals", "The larger log-sum-exp"]),
+        ("decode_step", chunk_from_zero_unmasked, ["positions from zero again", "the first sees the last"]),
+        ("channel_weights", mean_twice_and_softmax, ["The average twice", "A softmax for the sigmoid"]),
+    ],
+    ids=lambda x: getattr(x, "__name__", ""),
+)
+def test_two_mistakes_at_once_are_named_in_other_chapters_as_well(exercise, answer, names):
+    verdict = getattr(check, exercise)(answer)
+    assert verdict.kind is Kind.NAMED_MISTAKE, verdict
+    for name in names:
+        assert name in verdict.text.replace("\n", " ")
 
 
 def test_two_mistakes_at_once_are_both_named():

@@ -56,6 +56,7 @@ ALLOWED = {
         "torch",  # late, inside the exercise that needs it
         "selfattention.exercises.diagnosis",
         "selfattention.exercises.evidence",
+        "selfattention.exercises.testing",
         "selfattention.formulas",
         "selfattention.implementations",
         "selfattention.masks",
@@ -79,11 +80,13 @@ ALLOWED = {
         "numpy",
         "torch",  # late, in the process that has the examined function
         "jax",  # likewise
+        "selfattention.dialects",
         "selfattention.examining",
         "selfattention.grading",  # only the lines of text between two processes
         "selfattention.printed",
         "selfattention.recipes",
     },
+    "examining/fixture.py": {"pytest", "selfattention.examine"},
     "examine.py": {"selfattention.examining", "selfattention.printed"},
     "dialects": {
         "numpy",
@@ -101,6 +104,7 @@ ALLOWED = {
     "clusters.py": {"selfattention.formulas", "selfattention.signatures"},
     "figures": {"numpy", "matplotlib", "selfattention.figures"},
     "display.py": {"IPython"},
+    "missing.py": set(),  # it is shown to IPython only where that runs
     "modules.py": {"numpy", "torch", "selfattention.masks"},
     "vision_modules.py": {"numpy", "torch", "selfattention.masks", "selfattention.modules"},
     "parallel": {

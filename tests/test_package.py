@@ -26,7 +26,7 @@ WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
 # What a module's file or folder must be called to be allowed a library that the wheel does not bring.
 HEAVY = re.compile(
     r"selfattention\.((vision_)?modules|kernels|display|figures|implementations\.(torch|numba|register|triton)_"
-    r"|trained\.(digit|deletion|cells|cell_runs|message|paired)|parallel\.(?!shards$))"
+    r"|trained\.(digit|deletion|cells|cell_runs|message|paired)|examining\.fixture|parallel\.(?!shards$))"
 )
 ADVICE = re.compile(r"(\w+) is not installed: pip install 'selfattention\[(\w+)\]'")
 

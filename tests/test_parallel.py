@@ -126,24 +126,21 @@ def test_a_ring_takes_one_head_without_an_axis(workers):
             np.testing.assert_allclose(given, wanted, rtol=0, atol=1e-13)
 
 
-@pytest.mark.parametrize("layout", [cuts.contiguous, cuts.zigzag])
 @pytest.mark.parametrize(
     "rule", [masks.causal, masks.window(4), masks.documents(np.arange(17) // 7)], ids=repr
 )
-def test_a_scattered_rule_is_the_whole_one_at_its_positions(rule, layout):
-    """Of every tile of two shards: the same booleans, and what it says of a tile is true of them."""
+def test_a_placed_rule_is_the_whole_one_at_its_positions(rule):
+    """The same booleans, asked once or twice, and what it says of a tile is true of them."""
     whole = rule.tile(range(17), range(17))
-    for queries in layout(17, 3):
-        for keys in layout(17, 2):
-            i, j = ([position for span in shard for position in span] for shard in (queries, keys))
-            scattered = cuts.Scattered(rule, queries, keys)
-            for rows in (range(len(i)), range(1, 3), range(2, len(i))):
-                for columns in (range(len(j)), range(3), range(2, 6)):
-                    tile = scattered.tile(rows, columns)
-                    wanted = whole[np.ix_(i, j)][rows.start : rows.stop, columns.start : columns.stop]
-                    np.testing.assert_array_equal(tile, wanted)
-                    said = scattered.says(rows, columns)
-                    assert said is Says.SOMEBODY or tile.all() == tile.any() == (said is Says.EVERYBODY)
+    for down, along in (0, 0), (5, 0), (3, 11), (9, 2):
+        placed = cuts.Placed(rule, down, along)
+        for rows, columns in 2 * [(range(8), range(6)), (range(2), range(1, 3)), (range(8), range(1))]:
+            tile = placed.tile(rows, columns)
+            i, j = (slice(span.start + by, span.stop + by) for span, by in ((rows, down), (columns, along)))
+            np.testing.assert_array_equal(tile, whole[i, j])
+            said = placed.says(rows, columns)
+            assert said is Says.SOMEBODY or tile.all() == tile.any() == (said is Says.EVERYBODY)
+        assert placed.ends == (rule.ends[0] - down, rule.ends[1] - along)
 
 
 @pytest.mark.parametrize("layout", cases.LAYOUTS)

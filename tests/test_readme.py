@@ -38,6 +38,20 @@ def _in_src(name):
     return any((ROOT / "src/selfattention" / part / name).exists() for part in ("", "formulas"))
 
 
+def test_the_page_about_somebodys_own_attention_prints_what_it_says():
+    """All blocks in turn, as a reader runs them; the last is the fixture's, which its own test runs."""
+    text = (ROOT / "book/is_my_attention_right.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    *examples, fixture = blocks
+    page = doctest.DocTestParser().get_doctest("\n".join(examples), {}, "page", "page", 0)
+    results = doctest.DocTestRunner().run(page)
+    assert results.attempted >= 15
+    assert results.failed == 0
+    documented = (ROOT / "src/selfattention/examining/fixture.py").read_text(encoding="utf-8")
+    for line in filter(str.strip, fixture.splitlines()):
+        assert line in documented
+
+
 def test_the_example_prints_what_it_says():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     (block,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)

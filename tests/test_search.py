@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from links import ROOT, chapters
 from plain_tex import plain
-from search_index import FILE, OTHER_NAMES, Line, give_other_names, give_terms
+from search_index import FILE, OTHER_NAMES, SYNONYMS, Line, give_other_names, give_terms
 
 SITE = Path(__file__).parents[1] / "_build/html"
 
@@ -73,6 +73,15 @@ def test_each_other_name_stands_once():
     ]
     assert len(names) > 200
     assert sorted(names) == sorted(set(names))
+
+
+def test_words_that_are_alike_stand_in_rows_of_their_own():
+    """Single words, each at most twice: `divide` is a scale's and a splitter's."""
+    rows = tomllib.loads(SYNONYMS.read_text(encoding="utf-8"))["alike"]
+    words = [word for row in rows for word in row]
+    assert all(len(row) >= 2 and len(set(row)) == len(row) for row in rows)
+    assert all(re.fullmatch(r"[a-z-]+", word) for word in words)
+    assert {word for word in words if words.count(word) > 1} == {"divide"}
 
 
 def test_every_question_is_found_by_more_than_its_title():

@@ -1,8 +1,8 @@
 """Cells to try: what of the course runs with NumPy alone, which Python comes with it, and the cells.
 
-Pyodide's core is among the npm packages of tests/browser; NumPy for the browser is in no registry. So the
-core is tested in every run, with cells that need no NumPy; the whole path where the book was built with
-PYODIDE, as the publishing workflow builds it.
+Pyodide's core is among the npm packages of tests/browser; NumPy for the browser comes from where Pyodide
+publishes it. So the core is tested in every run, with cells that need no NumPy; the whole path where the book
+was built with PYODIDE. `tests/tried/tried.py` has gone it, in every chapter, and what it saw is held here.
 """
 
 import json
@@ -13,7 +13,11 @@ import subprocess
 import sys
 from functools import cache
 from hashlib import sha256
+from html import escape
+from importlib.util import module_from_spec, spec_from_file_location
+from io import BytesIO
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import try_pages
@@ -27,11 +31,17 @@ from selfattention import check
 SITE = ROOT / "_build/html"
 HERE = Path(__file__).parent
 CORE = HERE / "browser/node_modules/pyodide"
-(NUMPY,) = [file for file in try_pages.pins() if file.startswith("numpy")]
-CORE_FILES = sorted(try_pages.pins().keys() - {NUMPY})
+VERSION = json.loads((HERE / "browser/package.json").read_text("utf-8"))["dependencies"]["pyodide"]
+PINS = try_pages.releases()[VERSION]
+(NUMPY,) = [file for file in PINS if file.startswith("numpy")]
+CORE_FILES = sorted(PINS.keys() - {NUMPY})
 WITH_PYTHON = (SITE / try_pages.PYTHON).is_dir()
 PAGE = "notebooks/05_softmax.html"
 OWN, EXERCISE = try_pages.OWN_CELL, "two_key_weight"
+
+_spec = spec_from_file_location("fetch", try_pages.TRY / "fetch.py")
+fetch = module_from_spec(_spec)  # book/try is no place that anybody imports from
+_spec.loader.exec_module(fetch)
 
 
 # NumPy alone ------------------------------------------------------------------------------------------
@@ -114,6 +124,15 @@ def test_a_cell_shows_what_a_notebook_would(source, shown):
     assert not re.search("cell.py|signatures.py", text)  # the reader's lines only
 
 
+def test_a_function_pasted_into_its_page_gets_its_verdict_there():
+    """With NumPy alone, and in the page's own process."""
+    out = try_pages.run_with_numpy_alone(HERE / "one_process.py", try_pages.YOURS)
+    assert out.startswith("✗ mine: Softmax over the queries: columns sum to one. And: The exponential"), out
+    assert "What the formula leaves open:" in out  # data/dialects.json is there
+    unfit = try_pages.YOURS.replace("return weights /", "raise ValueError('not here')\n    return weights /")
+    assert "cannot tell" in try_pages.run_with_numpy_alone(HERE / "one_process.py", unfit)
+
+
 def test_the_archive_has_the_same_bytes_each_time():
     first = try_pages.pack()
     try_pages.pack.cache_clear()
@@ -149,7 +168,7 @@ def test_a_build_with_the_core_alone_stops_at_numpy(tmp_path):
     environment = {**os.environ, "PYODIDE": str(tmp_path / "pyodide")}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode != 0
-    assert f"{NUMPY} has SHA-256 no such file; wanted {try_pages.pins()[NUMPY]}" in done.stderr
+    assert f"{NUMPY} has SHA-256 no such file; wanted {PINS[NUMPY]}" in done.stderr
     assert not (tmp_path / "_build/html/book/map.html").exists()
 
 
@@ -157,9 +176,88 @@ def test_the_sums_are_those_of_the_npm_package_and_of_its_list_of_wheels():
     _needs_core()
     lock = json.loads((CORE / "pyodide-lock.json").read_text(encoding="utf-8"))
     numpy = lock["packages"]["numpy"]
-    assert (NUMPY, try_pages.pins()[NUMPY]) == (numpy["file_name"], numpy["sha256"])
+    assert (NUMPY, PINS[NUMPY]) == (numpy["file_name"], numpy["sha256"])
     assert numpy["depends"] == []
-    try_pages.verify(CORE, {file: try_pages.pins()[file] for file in CORE_FILES})
+    try_pages.verify(CORE, {file: PINS[file] for file in CORE_FILES})
+
+
+def test_the_folder_decides_which_release_it_is(tmp_path):
+    _needs_core()
+    assert try_pages.release(CORE) == VERSION
+    (tmp_path / try_pages.LOCK).write_text("{}", encoding="utf-8")
+    known = " or ".join(try_pages.releases())
+    with pytest.raises(ExtensionError, match=f"wanted that of Pyodide {known}"):
+        try_pages.release(tmp_path)
+
+
+@pytest.mark.parametrize("files", try_pages.releases().values(), ids=try_pages.releases())
+def test_every_release_has_its_core_and_one_numpy(files):
+    assert {"pyodide.mjs", "pyodide.asm.wasm", "python_stdlib.zip", try_pages.LOCK} <= files.keys()
+    assert sum(file.startswith("numpy-2.") and file.endswith(".whl") for file in files) == 1
+    assert len(files) == 6
+    assert all(re.fullmatch("[0-9a-f]{64}", digest) for digest in files.values())
+
+
+# Bringing them ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def publisher(monkeypatch, tmp_path):
+    """A release of two files, and who publishes it; `asked` is what was asked for."""
+    here = tmp_path / "try"
+    here.mkdir()
+    files = {"pyodide.mjs": b"core", "numpy-2.whl": b"wheel"}
+    sums = "".join(f"{sha256(data).hexdigest()}  {file}\n" for file, data in files.items())
+    (here / "pyodide-1.2.sha256").write_text(sums, encoding="utf-8")
+    monkeypatch.setattr(fetch, "HERE", here)
+    monkeypatch.setattr(fetch, "NPM", tmp_path / "npm")
+    asked = []
+
+    def published(address, timeout):
+        asked.append((address.rpartition("/")[2], timeout))
+        return BytesIO(files[asked[-1][0]])
+
+    monkeypatch.setattr(fetch, "urlopen", published)
+    return SimpleNamespace(files=files, asked=asked, folder=tmp_path / "cache")
+
+
+def test_what_is_missing_is_fetched_once_the_wheel_first(publisher):
+    fetch.fetched("1.2", publisher.folder)
+    assert [file for file, _ in publisher.asked] == ["numpy-2.whl", "pyodide.mjs"]
+    fetch.fetched("1.2", publisher.folder)
+    assert len(publisher.asked) == 2
+    assert {path.name: path.read_bytes() for path in publisher.folder.iterdir()} == publisher.files
+
+
+def test_the_core_comes_from_npm_where_it_is_installed(publisher):
+    beside = fetch.NPM / "node_modules/pyodide"
+    beside.mkdir(parents=True)
+    (beside / "pyodide.mjs").write_bytes(b"core")
+    fetch.fetched("1.2", publisher.folder)
+    assert [file for file, _ in publisher.asked] == ["numpy-2.whl"]
+
+
+def test_another_file_is_not_kept(publisher):
+    publisher.files["numpy-2.whl"] = b"another"
+    with pytest.raises(OSError, match=r"numpy-2.whl has SHA-256 .*; wanted"):
+        fetch.fetched("1.2", publisher.folder)
+    assert [*publisher.folder.iterdir()] == []
+
+
+def test_without_a_network_the_book_goes_on_and_says_so(publisher, monkeypatch, capsys):
+    def unreachable(address, timeout):
+        assert timeout <= 5
+        raise OSError("no network")
+
+    monkeypatch.delenv("PYODIDE", raising=False)
+    monkeypatch.setattr(fetch, "urlopen", unreachable)
+    monkeypatch.setattr(fetch, "newest", lambda: "1.2")
+    monkeypatch.setattr(fetch, "cache", lambda: publisher.folder)
+    fetch.main()
+    assert capsys.readouterr() == (
+        "",
+        "The book is built without Python for the browser: no network\n",
+    )
 
 
 def _needs_core():
@@ -177,6 +275,7 @@ def parsed(path):
     return BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")
 
 
+@pytest.mark.skipif(not WITH_PYTHON, reason="the book was built without PYODIDE (see CONTRIBUTING.md)")
 def test_every_offered_exercise_has_its_button_under_its_starter():
     for notebook, offer in offers().items():
         page = parsed(SITE / f"notebooks/{notebook}.html")
@@ -189,17 +288,16 @@ def test_every_offered_exercise_has_its_button_under_its_starter():
 
 
 @pytest.mark.skipif(WITH_PYTHON, reason="the book was built with PYODIDE")
-def test_without_pyodide_every_button_is_off_and_says_why():
+def test_without_pyodide_a_line_says_so_and_there_is_no_button():
     for notebook in offers():
         page = parsed(SITE / f"notebooks/{notebook}.html")
         why = page.find(id="try-it-off")
-        assert "built without Python for the browser" in why.get_text()
+        assert "no Python for the browser" in why.get_text()
+        assert len(why.get_text()) < 110
         assert (SITE / "notebooks" / why.a["href"]).resolve() == SITE / f"_sources/notebooks/{notebook}.ipynb"
-        for button in (place.button for place in page.find_all(class_="try")):
-            assert button["aria-disabled"] == "true"
-            assert button["aria-describedby"] == why["id"]
+        assert page.find_all(class_="try") == []
         assert not [tag for tag in page.find_all("script", src=True) if "/try/" in tag["src"]]
-    assert sorted(path.name for path in (SITE / "_static/try").iterdir()) == ["try.css"]
+    assert not (SITE / "_static/try").exists()
 
 
 # In a browser -----------------------------------------------------------------------------------------
@@ -220,11 +318,10 @@ def seen(tmp_path_factory):
     _browser()
     _needs_core()
     root = tmp_path_factory.mktemp("on")
-    (root / try_pages.SITE).mkdir(parents=True)
+    (root / "_static").mkdir()
     for part in (SITE / "_static").iterdir():
         if part.name not in ("try", "pyodide"):
             (root / "_static" / part.name).symlink_to(part)
-    shutil.copy(SITE / try_pages.SITE / "try.css", root / try_pages.SITE)
     try_pages.write_python(root, CORE, CORE_FILES)
     (root / "notebooks").mkdir()
     size = sum(path.stat().st_size for path in (root / try_pages.PYTHON).iterdir())
@@ -233,7 +330,6 @@ def seen(tmp_path_factory):
     on = {"root": str(root), "own": OWN, "other": EXERCISE}
     return in_the_browser(
         {
-            "off": {"root": str(SITE), "path": PAGE},
             "plain": {"path": "notebooks/plain.html", **on},
             "lacking": {"path": "notebooks/lacking.html", **on},
         }
@@ -246,20 +342,19 @@ def turned_on(imports, size):
     for script in page.find_all("script", src=re.compile("_static/try/")):
         script.decompose()
     for place in page.find_all(class_="try"):
-        data = {"imports": imports, "bytes": size} if place["data-name"] == OWN else {}
-        on = try_pages.button(place["data-name"], size, **data).astext()
-        place.replace_with(BeautifulSoup(on, "html.parser"))
+        place.decompose()
+    for what in page.find_all(id=re.compile("^try-it")):
+        what.decompose()
+    for name in offers()["05_softmax"]["offered"]:
+        (cell,) = [c for c in page.find_all(class_="tag_exercise") if f"check.{name}(" in c.get_text()]
+        cell.insert_after(BeautifulSoup(try_pages.button(name).astext(), "html.parser"))
+    source = f"{offers()['05_softmax']['imports']}\n\nprint(formulas.softmax.__doc__)"
+    own = try_pages.button(OWN, imports=imports, bytes=size).astext()
+    box = f'<div id="try-it"><div class="highlight"><pre>{escape(source)}</pre></div>{own}</div>'
+    page.find(id="exercises").find(["h2"]).insert_after(BeautifulSoup(box, "html.parser"))
+    page.head.append(page.new_tag("link", rel="stylesheet", href="../_static/try/try.css"))
     page.head.append(page.new_tag("script", src="../_static/try/try.js", defer=""))
     return str(page)
-
-
-@pytest.mark.skipif(WITH_PYTHON, reason="the book was built with PYODIDE")
-def test_a_button_that_is_off_does_nothing_and_asks_for_nothing(seen):
-    assert seen["off"]["states"] == ["true"] * (1 + len(offers()["05_softmax"]["offered"]))
-    assert seen["off"]["opened"] == 0
-    assert [url for url in seen["off"]["asked"] if "pyodide" in url or "/try/" in url] == [
-        "/_static/try/try.css"
-    ]
 
 
 def test_a_cell_opens_with_the_notebook_s_starter(seen):
@@ -349,3 +444,31 @@ def test_every_check_gives_its_verdict_in_the_browser():
     assert untouched.startswith("Not attempted yet")
     assert right.startswith("✓ Right")
     assert [url for url in whole["asked"] if "://" in url and not url.startswith("blob:")] == []
+
+
+# What was seen in every chapter ---------------------------------------------------------------------------
+
+
+@cache
+def tried():
+    return json.loads((HERE / "tried/log.json").read_text("utf-8"))
+
+
+def test_it_was_seen_with_a_release_that_is_known():
+    versions = tried()["versions"]
+    files = try_pages.releases()[versions["pyodide"]]
+    assert [file for file in files if file.startswith(f"numpy-{versions['numpy']}-")]
+
+
+def test_every_exercise_was_tried_in_a_browser_and_its_check_has_judged_it():
+    """Each starter is not attempted, each solution right, each first mistake wrong, as in a notebook."""
+    seen = {name: said for page in tried()["chapters"].values() for name, said in page["checks"].items()}
+    assert [*seen] == OFFERED
+    for name, said in seen.items():
+        assert said["starter"].startswith("Not attempted yet"), name
+        assert said["solution"].startswith("✓ Right"), name
+        assert said["mistake"].startswith("✗"), name
+
+
+def test_no_page_has_asked_another_host():
+    assert [page["elsewhere"] for page in tried()["chapters"].values()] == [[]] * len(offers())

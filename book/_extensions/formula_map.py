@@ -80,8 +80,11 @@ class LinksUnderFormulas(SphinxTransform):
             if label in chapter.equations:
                 function = f"selfattention.formulas.{chapter.word}.{snake(label)}"
                 links = [self._link("py", "func", function, nodes.literal(text=f"{snake(label)}()"))]
-                place = equation.parent.index(equation) + 1
-                equation.parent.insert(place, self._line(chapter, label, links))
+                line = self._line(chapter, label, links)
+                if label == chapter.equations[0]:
+                    touch = nodes.inline(text="the whole formula, to touch")
+                    line += [nodes.Text(" · "), self._link("std", "doc", "/book/whole_formula", touch)]
+                equation.parent.insert(equation.parent.index(equation) + 1, line)
 
     def _into_claims(self, chapter):
         for box in list(self.document.findall(nodes.Element)):

@@ -5,7 +5,8 @@
   in its cells;
 - the mistakes of the package, by the sentence that says them, in the chapter that meets them;
 - the terms of the glossary, in English and in Chinese, as names of the chapter that teaches them;
-- what else people call all this: `book/search_words.toml`.
+- what else people call all this: `book/search_words.toml`;
+- which words mean nearly the same: `book/search_synonyms.toml`.
 
 `book/_static/search.js` ranks the lines in the reader's browser. They come as a script and not as JSON, so
 that a book opened from a folder can be searched, too.
@@ -32,11 +33,12 @@ log = logging.getLogger(__name__)
 
 FILE = "_static/search_lines.js"
 OTHER_NAMES = ROOT / "book/search_words.toml"
+SYNONYMS = ROOT / "book/search_synonyms.toml"
 NO_WORDS = (nodes.title, nodes.raw, nodes.image, nodes.comment, addnodes.index, addnodes.desc_signature)
 GLOSSARY = ROOT / "book/glossary.md"
 TERM = re.compile(r"^(\S[^·\n]*) · (.*)\n((?:  .*\n?)+)", re.MULTILINE)
 TAUGHT_IN = re.compile(r"\{doc\}`\.\./(notebooks/\w+)`")
-UNSAID = {"solution", "tag_solution", "formula-links", "try-it"}  # classes, and one id
+UNSAID = {"solution", "tag_solution", "formula-links", "try-it", "try-it-off"}  # classes and ids
 WHAT_IT_TAKES = re.compile(r"\d+ minutes\. ")  # the line under a chapter's title
 NAME = re.compile(r"[A-Za-z_][\w.]*\w")
 GENERATED = {"book/map", "book/tests", "genindex"}  # the same names again, as tables and as code
@@ -236,7 +238,7 @@ def merge(app, env, docnames, other):
 
 def write(app, exception):
     if exception is None and app.builder.format == "html":
-        script = f"{english()}\nconst BOOK = {as_json(app.env)};\n"
+        script = f"{english()}\n{synonyms()}\nconst BOOK = {as_json(app.env)};\n"
         Path(app.outdir, FILE).write_text(script, encoding="utf-8")
 
 
@@ -244,6 +246,11 @@ def english():
     """Sphinx's own: the words that say nothing, and what brings `heads` and `head` to one stem."""
     language = SearchEnglish({})
     return f"const stopwords = {json.dumps(sorted(language.stopwords))};\n{language.js_stemmer_code}"
+
+
+def synonyms():
+    groups = tomllib.loads(SYNONYMS.read_text(encoding="utf-8"))["alike"]
+    return f"const alike = {json.dumps(groups)};"
 
 
 def as_json(env):

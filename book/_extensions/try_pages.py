@@ -1,10 +1,13 @@
 """Sphinx: exercises to try on the page, in Python that runs in the reader's browser.
 
+Where PYODIDE names a folder with Pyodide's files:
+
 - under the starter of every exercise that needs nothing but NumPy, and under the heading of a chapter's
   exercises, a button that turns the cell into one to change and run (book/try);
-- into the site, where PYODIDE names a folder with Pyodide's files: those that book/try/pyodide.sha256
-  lists, each compared with the SHA-256 there, and the course's own modules as one archive;
-- without PYODIDE the buttons are there, off, with the reason and the way to the notebook.
+- into the site, the files that a list of book/try names, each compared with the SHA-256 there, and the
+  course's own modules as one archive. Which list it is, and so which release, the folder decides.
+
+Without PYODIDE a line under the heading says so, and names the notebook.
 """
 
 import io
@@ -29,19 +32,35 @@ from sphinx.errors import ExtensionError
 from sphinx.transforms import SphinxTransform
 from sphinx.util import logging
 
-PYODIDE = os.environ.get("PYODIDE", "")  # a folder with the files that `pins` names
+PYODIDE = os.environ.get("PYODIDE", "")  # a folder with the files of one of the `releases`
 TRY = ROOT / "book/try"
 SITE, PYTHON = "_static/try", "_static/pyodide"  # in the built book
 COURSE = (
     *("__init__", "extras", "notation", "signatures", "formulas", "masks", "implementations"),
     *("check", "exercises", "mutants", "printed", "properties", "recipes"),
+    *("examine", "examining", "grading", "dialects"),
 )
+DATA = ("data/dialects.json",)  # that these modules read
 LIBRARIES = ("jaxtyping", "wadler-lindig")  # NumPy comes with Pyodide
 CHECK = re.compile(r"^check\.(\w+)\(", re.MULTILINE)
-BUTTON = '<button type="button" {state} aria-label="Try it: {name}">Try it</button>'
-OFF = 'aria-disabled="true" aria-describedby="try-it-off"'
-WHY = ' <span>off here: <a href="#try-it-off">why?</a></span>'
+BUTTON = '<button type="button" hidden aria-label="Try it: {name}">Try it</button>'
+LOCK = "pyodide-lock.json"  # by which a release is known
 OWN_CELL = "a cell of your own"
+YOUR_PAGE, YOUR_HEADING = "book/is_my_attention_right", "Paste yours here"
+IMPORTS = "import numpy as np\nfrom selfattention import examine"
+YOURS = f"""{IMPORTS}
+
+
+def mine(q, k, v):
+    weights = np.exp(q @ k.T / np.sqrt(q.shape[-1]))
+    return weights / weights.sum(axis=0) @ v
+
+
+print(examine(mine))"""
+YOURS_OFF = (
+    "“Try it” is off: this copy of the book was built without Python for the browser. The command that comes "
+    "next does the same with a file of yours, and takes PyTorch as well. It would begin with this function:"
+)
 
 log = logging.getLogger(__name__)
 
@@ -49,19 +68,36 @@ log = logging.getLogger(__name__)
 # Pyodide ----------------------------------------------------------------------------------------------
 
 
-def pins():
-    """The files of Pyodide that a page needs -> their SHA-256."""
-    lines = (TRY / "pyodide.sha256").read_text(encoding="utf-8").splitlines()
+def releases():
+    """The releases of Pyodide that we know -> their files that a page needs -> the SHA-256 of each."""
+    lists = sorted(TRY.glob("pyodide-*.sha256"))
+    return {path.stem.removeprefix("pyodide-"): _listed(path) for path in lists}
+
+
+def _listed(path):
+    lines = path.read_text(encoding="utf-8").splitlines()
     return {file: digest for digest, file in map(str.split, lines)}
+
+
+def release(folder):
+    """Which release a folder holds, by its lock file."""
+    found = _sum(folder / LOCK)
+    for name, files in releases().items():
+        if files[LOCK] == found:
+            return name
+    known = " or ".join(releases())
+    raise ExtensionError(f"PYODIDE: {folder / LOCK} has SHA-256 {found}; wanted that of Pyodide {known}")
 
 
 def verify(folder, wanted):
     """Raise an error that names the first file that is missing in a folder, or is another one."""
     for file, digest in wanted.items():
-        path = folder / file
-        found = sha256(path.read_bytes()).hexdigest() if path.is_file() else "no such file"
-        if found != digest:
-            raise ExtensionError(f"PYODIDE: {path} has SHA-256 {found}; wanted {digest}")
+        if (found := _sum(folder / file)) != digest:
+            raise ExtensionError(f"PYODIDE: {folder / file} has SHA-256 {found}; wanted {digest}")
+
+
+def _sum(path):
+    return sha256(path.read_bytes()).hexdigest() if path.is_file() else "no such file"
 
 
 # The course, as the browser gets it -------------------------------------------------------------------
@@ -86,6 +122,8 @@ def packed():
         inside = path.relative_to(package)
         if inside.parts[0].removesuffix(".py") in COURSE:
             yield f"selfattention/{inside.as_posix()}", path
+    for name in DATA:
+        yield f"selfattention/{name}", package / name
     for library in LIBRARIES:
         for file in distribution(library).files:
             if file.suffix == ".py" or file.name in ("METADATA", "LICENSE"):
@@ -132,7 +170,7 @@ def code_and_starters(notebook):
 
 
 class CellsToTry(SphinxTransform):
-    """A box under the heading of the exercises, and a button under each starter."""
+    """A box under the heading of the exercises and a button under each starter; or a line, why not."""
 
     default_priority = 102
 
@@ -140,35 +178,50 @@ class CellsToTry(SphinxTransform):
         for chapter in chapters():
             if self.env.docname == f"notebooks/{chapter.notebook}":
                 offer = self.config.try_offers[chapter.notebook]
-                self._under_starters(offer["offered"])
-                self._under_the_heading(chapter, offer["imports"])
+                size = self.config.try_bytes
+                if size:
+                    self._under_starters(offer["offered"])
+                self._under_the_heading(box(chapter, offer["imports"], size) if size else off(chapter))
+
+        if self.env.docname == YOUR_PAGE:
+            for title in list(self.document.findall(nodes.title)):
+                if title.astext() == YOUR_HEADING:
+                    title.parent.insert(1, your_box(self.config.try_bytes))
 
     def _under_starters(self, offered):
         for cell in list(self.document.findall(nodes.container)):
             name = CHECK.search(cell.astext()) if "tag_exercise" in cell["classes"] else None
             if name and name[1] in offered:
-                cell.parent.insert(cell.parent.index(cell) + 1, button(name[1], self.config.try_bytes))
+                cell.parent.insert(cell.parent.index(cell) + 1, button(name[1]))
 
-    def _under_the_heading(self, chapter, imports):
+    def _under_the_heading(self, node):
         for title in list(self.document.findall(nodes.title)):
             if title.astext() == "Exercises":
-                title.parent.insert(1, box(chapter, imports, self.config.try_bytes))
+                title.parent.insert(1, node)
 
 
-def button(name, size, **data):
-    """The place of a cell to try. Without Python, a button that is off and says where the reason stands."""
-    attributes = "".join(f' data-{key}="{escape(str(value))}"' for key, value in data.items() if size)
-    inside = BUTTON.format(state="hidden" if size else OFF, name=name) + ("" if size else WHY)
+def button(name, **data):
+    """The place of a cell to try."""
+    attributes = "".join(f' data-{key}="{escape(str(value))}"' for key, value in data.items())
+    inside = BUTTON.format(name=name)
     return nodes.raw("", f'<div class="try" data-name="{name}"{attributes}>{inside}</div>', format="html")
 
 
 def box(chapter, imports, size):
-    """What can be tried on this page, or why nothing can; and a cell of the reader's own."""
+    """What can be tried on this page, and a cell of the reader's own."""
     source = f"{imports}\n\nprint(formulas.{snake(chapter.equations[0])}.__doc__)"
     code = nodes.literal_block(source, source, language="python")
     container = nodes.container(ids=["try-it"])
-    words = ready(size) if size else off(f"{chapter.notebook}.ipynb")
-    container += [words, code, button(OWN_CELL, size, imports=imports, bytes=size)]
+    container += [ready(size), code, button(OWN_CELL, imports=imports, bytes=size)]
+    return container
+
+
+def your_box(size):
+    """A function of the reader's own, and its verdict."""
+    code = nodes.literal_block(YOURS, YOURS, language="python")
+    container = nodes.container(ids=["try-it"])
+    words = ready(size) if size else nodes.paragraph("", YOURS_OFF, ids=["try-it-off"])
+    container += [words, code, button(OWN_CELL, size, imports=IMPORTS, bytes=size)]
     return container
 
 
@@ -182,31 +235,31 @@ def ready(size):
     )
 
 
-def off(notebook):
+def off(chapter):
+    notebook = f"{chapter.notebook}.ipynb"
     return nodes.paragraph(
         "",
-        "“Try it” is off: this copy of the book was built without Python for the browser. In any Jupyter "
-        "that has the course installed, this chapter's notebook runs the same cells: download ",
+        "This copy of the book has no Python for the browser; the exercises run in ",
         nodes.reference("", notebook, refuri=f"../_sources/notebooks/{notebook}"),
-        nodes.Text(". Every cell has these names:"),
+        nodes.Text("."),
         ids=["try-it-off"],
     )
 
 
 def add_script(app, pagename, templatename, context, doctree):
-    """The style where there are cells to try; the script only where there is Python for it."""
+    """The style and the script where there are cells to try."""
     if doctree is not None and any("try-it" in node["ids"] for node in doctree.findall(nodes.container)):
         app.add_css_file("try/try.css")
-        if app.config.try_bytes:
-            app.add_js_file("try/try.js", loading_method="defer")
+        app.add_js_file("try/try.js", loading_method="defer")
 
 
 def prepare(app, config):
     """Before any page: is Pyodide what it should be, and what can be tried?"""
     if PYODIDE:
         folder = Path(PYODIDE)
-        verify(folder, pins())
-        config.try_bytes = len(pack()) + sum((folder / file).stat().st_size for file in pins())
+        files = releases()[release(folder)]
+        verify(folder, files)
+        config.try_bytes = len(pack()) + sum((folder / file).stat().st_size for file in files)
     config.try_offers = offers()
     for chapter, offer in config.try_offers.items():
         for name, reason in offer["refused"].items():
@@ -220,15 +273,14 @@ def write_files(app):
     out = Path(app.outdir)
     for part in (SITE, PYTHON):
         shutil.rmtree(out / part, ignore_errors=True)
-    (out / SITE).mkdir(parents=True)
-    shutil.copy(TRY / "try.css", out / SITE)
     if PYODIDE:
-        write_python(out, Path(PYODIDE), pins())
+        write_python(out, Path(PYODIDE), releases()[release(Path(PYODIDE))])
 
 
 def write_python(out, pyodide, files):
-    """The script, the worker, the course's archive, and Pyodide."""
-    for name in ("try.js", "worker.mjs"):
+    """The style, the script, the worker, the course's archive, and Pyodide."""
+    (out / SITE).mkdir(parents=True)
+    for name in ("try.css", "try.js", "worker.mjs"):
         shutil.copy(TRY / name, out / SITE)
     (out / SITE / "pack.zip").write_bytes(pack())
     (out / PYTHON).mkdir(parents=True)

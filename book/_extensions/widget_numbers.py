@@ -100,6 +100,28 @@ def formula():
 MATRICES = ("W_Q", "W_K", "W_V", "W_O")
 
 
+def door():
+    """The same sentence, and the number of each word that the front page lets one move."""
+    given = formula()
+    names = given["columns"]["X"]
+    moves = [
+        {
+            "row": given["words"].index(word),
+            "column": names.index(name),
+            "name": name,
+            "max": most,
+            "step": step,
+        }
+        for word, name, most, step in [
+            ("hungry", "quality", 2, 0.1),
+            ("cats", "plural", 2, 0.1),
+            ("purr", "sound", 14, 0.5),
+        ]
+    ]
+    kept = {name: given[name] for name in ("words", "X", "W_Q", "W_K", "W_V")}
+    return {**kept, "world": given["columns"]["O"], "moves": moves}
+
+
 def trained():
     """What layer 10, head 5 of the trained model makes of seven reactions with known maps."""
     model = rxnmapper.load(np.float64)
@@ -216,6 +238,7 @@ def _moves(doors):
 
 
 NUMBERS = {
+    "door": door,
     "projections": projections,
     "scaling": scaling,
     "softmax": softmax,

@@ -9,15 +9,19 @@
 
 import html
 import io
+import re
 import shutil
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+import door
 import matplotlib
 import matplotlib.pyplot as plt
 import widget_pictures
 from docutils import nodes
 from links import ROOT
+from night import draw as draw_night
 from sphinx.transforms import SphinxTransform
 from sphinx.util.docutils import SphinxDirective
 from widget_numbers import NUMBERS, as_json
@@ -37,6 +41,12 @@ class Widget:
 
 
 WIDGETS = (
+    Widget(
+        "door",
+        "index",
+        "Move a number of a word: which letters of the formula move with it, and to whom do the cats listen?",
+        "The formula, three words with a number each, their weights, values and outputs.",
+    ),
     Widget(
         "projections",
         "eq-projections",
@@ -134,6 +144,7 @@ WIDGETS = (
 )
 BY_NAME = {widget.name: widget for widget in WIDGETS}
 BY_LABEL = {widget.under: widget for widget in WIDGETS}
+IN_THE_PAGE = {"door": door.stage}  # they are drawn where they move: no picture in their place
 
 
 def block(widget, docname):
@@ -141,17 +152,26 @@ def block(widget, docname):
     question = nodes.paragraph(classes=["widget-question"])
     for i, part in enumerate(widget.question.split("$")):
         question += nodes.math(part, part) if i % 2 else nodes.Text(part)
-    root = "../" * docname.count("/")
-    source = f"{root}{SITE}/{widget.name}.svg"
-    picture = f'<img class="widget-picture" src="{source}" alt="{html.escape(widget.alt)}">'
+    drawn = IN_THE_PAGE.get(widget.name)
+    stage = drawn(**NUMBERS[widget.name]()) if drawn else ""
+    picture = "" if drawn else _picture(widget, "../" * docname.count("/"))
     place = (
         f'<div data-widget="{widget.name}" role="group" aria-label="Touch the formula: {widget.name}">'
-        f'<div class="widget-stage"></div>{picture}'
+        f'<div class="widget-stage">{stage}</div>{picture}'
         '<button type="button" class="widget-again" hidden>Start again</button></div>'
     )
     container = nodes.container(classes=["widget"], ids=[f"widget-{widget.name}"])
     container += [question, nodes.raw("", place, format="html")]
     return container
+
+
+def _picture(widget, root):
+    """By day, which paper has as well, and by night; only the former is fetched before it is seen."""
+    source, alt = f"{root}{SITE}/{widget.name}", f'alt="{html.escape(widget.alt)}"'
+    return (
+        f'<img class="widget-picture by-day" src="{source}.svg" {alt}>'
+        f'<img class="widget-picture by-night dark-light" src="{source}-night.png" {alt} loading="lazy">'
+    )
 
 
 class WidgetsUnderFormulas(SphinxTransform):
@@ -191,9 +211,25 @@ class WidgetDirective(SphinxDirective):
 
 def add_script(app, pagename, templatename, context, doctree):
     """Only pages with a widget load the script and the style."""
-    if doctree is not None and any("widget" in node["classes"] for node in doctree.findall(nodes.container)):
+    if doctree is None:
+        return
+    found = {name for node in doctree.findall(nodes.container) for name in node["ids"]}
+    for name in IN_THE_PAGE:
+        if f"widget-{name}" in found:
+            app.add_js_file(f"widgets/{name}.js", loading_method="defer", priority=490)  # before the next
+    if any(name.startswith("widget-") for name in found):
         app.add_js_file("widgets/load.js", loading_method="defer")
         app.add_css_file("widgets/widgets.css")
+
+
+def in_one_script(name, numbers):
+    """A widget, what it imports and its numbers as a classic script: a page opened as a file loads that."""
+    modules = [(MODULES / f"{module}.mjs").read_text("utf-8") for module in ("attention", "parts", name)]
+    text = re.sub(r'^import \{[^}]*\} from "[^"]*";\n', "", "\n".join(modules), flags=re.MULTILINE)
+    text = re.sub(r"^export (?!default)", "", text, flags=re.MULTILINE)
+    text = text.replace("export default function", "const mount = function")
+    ready = f"(window.readyWidgets ??= {{}}).{name} = {{ mount, start: {as_json(numbers)} }};"
+    return f'(() => {{\n"use strict";\n{text}\n{ready}\n}})();\n'
 
 
 def write_widgets(app):
@@ -206,16 +242,33 @@ def write_widgets(app):
     for name, compute in NUMBERS.items():
         numbers = compute()
         (site / f"data/{name}.json").write_text(as_json(numbers), encoding="utf-8")
-        (site / f"{name}.svg").write_bytes(draw(name, numbers))
+        if name in IN_THE_PAGE:
+            (site / f"{name}.js").write_text(in_one_script(name, numbers), encoding="utf-8")
+        else:
+            draw_twice(site, name, numbers)
 
 
-def draw(name, numbers):
-    """The picture as SVG, the same bytes each time."""
+def draw_twice(site, name, numbers):
+    """The picture as SVG, and by night as night.py makes one of pixels; what is drawn already is kept."""
+    day, night = site / f"{name}.svg", site / f"{name}-night.png"
+    drawn = draw(name, numbers)
+    if night.exists() and day.exists() and day.read_bytes() == drawn:
+        return
+    day.write_bytes(drawn)
+    night.unlink(missing_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        pixels = Path(folder, f"{name}.png")
+        pixels.write_bytes(draw(name, numbers, "png"))
+        draw_night(pixels, night, photographed=name == "digits")
+
+
+def draw(name, numbers, form="svg"):
+    """The picture as SVG or as pixels, the same bytes each time."""
     style = ["selfattention.figures.book", {"svg.hashsalt": name, "svg.fonttype": "path"}]
     with matplotlib.rc_context({"backend": "agg"}), plt.style.context(style):
         figure = getattr(widget_pictures, name)(**numbers)
         out = io.BytesIO()
-        figure.savefig(out, format="svg", metadata={"Date": None})
+        figure.savefig(out, format=form, dpi=200, metadata={"Date": None} if form == "svg" else {})
         plt.close(figure)
     return out.getvalue()
 

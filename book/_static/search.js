@@ -7,13 +7,21 @@
 "use strict";
 
 (() => {
-  const ASKING = "about between can do does from have how i my than we what when where which who why you your";
+  const ASKING = "about actually all also am any anyone anybody because been being between both can cannot could did do " +
+    "does doing done each either every exactly explain explained from get gets getting give gives given had has have " +
+    "having he help her here hey hi him his how however i im instead it its itself just know let like may me mean means " +
+    "might mine more most much must my need needed needs neither nor one other our ours please question rather really " +
+    "same seem seems shall she should so some someone somebody something still tell than thanks them themselves those " +
+    "through too under understand until up us use used uses using very vs want was we were what whats when where " +
+    "whether which while who whom whose why will without wont work works would yet you your yours";
   const SILENT = new Set([...stopwords, ...ASKING.split(" ")]);
   const WEIGHT = { name: 4, also: 4, words: 1, code: 0.7 };
   const NAMED = 1.6; // a line whose name has the words of the query, beside one in which they stand
   const VERBATIM = 0.2; // and whose name is the query, word by word
+  const WITHIN = 0.35; // and whose name is said within a longer question
   const TOGETHER = 0.5; // all words of the query on the page, beside all of them in one line
   const RARE = 1.2; // BM25's k_1: how soon a word that stands there again counts no more
+  const ALIKE = 0.6; // a word that means nearly the same, beside the word itself
   const LENGTH = 0.5; // BM25's b: how much a long text must repeat a word
   const STANDING = [["notebooks/entry", 0.9], ["notebooks/", 1], ["book/whole_formula", 0.9], ["book/api", 0.75],
     ["book/tests", 0.3], ["book/map", 0.3], ["book/bibliography", 0.7], ["book/", 0.8]]; // who teaches it stands
@@ -97,32 +105,62 @@
     return Math.log(1 + (index.lines.length - having + 0.5) / (having + 0.5));
   }
 
-  /* The words of a query, each with what may stand for it: of a word that the book does not have, those that begin
-     so, else those that are one letter away. */
+  /* The words of a query, each with what may stand for it, and how well: itself, what it is with its neighbour (soft
+     max), what means nearly the same; of a word that the book does not have, those that begin so, else those that are
+     one slip away. */
   function asked(index, query) {
-    return [...new Set(spoken(query))].map((word) => {
-      if (index.having.has(word)) return { word, as: [word], worth: rarity(index, word) };
-      const known = [...index.having.keys()];
-      const begun = word.length > 2 ? known.filter((other) => other.startsWith(word)) : [];
-      const as = begun.length || word.length < 4 ? begun : known.filter((other) => oneLetterAway(word, other));
-      return { word, as, worth: as.length ? Math.min(...as.map((other) => rarity(index, other))) : 0 };
+    const words = spoken(query).flatMap((word) => apart(index, word));
+    const joined = words.map((word, i) => [word + words[i + 1], words[i - 1] + word]);
+    const all = new Map(words.map((word, i) => [word, joined[i].filter((both) => index.having.has(both))]));
+    return [...all].map(([word, both]) => {
+      const found = index.having.has(word) ? [word] : slips(index, word);
+      const as = new Map(likenesses(word).map((other) => [other, ALIKE]));
+      for (const other of [...found, ...both]) as.set(other, 1);
+      return { word, as, worth: found.length ? Math.min(...found.map((other) => rarity(index, other))) : both.length };
     });
   }
 
-  function oneLetterAway(a, b) {
+  /* Two words that somebody has written as one: kvcache where the book has no such word, flashattention though it has. */
+  function apart(index, word) {
+    if (!/^[a-z]+$/.test(word)) return [word];
+    const known = index.having.has(word);
+    const least = known ? 4 : 2;
+    for (let i = least; i <= word.length - least; i++) {
+      const two = [word.slice(0, i), word.slice(i)].map(stem);
+      if (two.every((part) => index.having.has(part))) return known ? [word, ...two] : two;
+    }
+    return [word];
+  }
+
+  function slips(index, word) {
+    const known = [...index.having.keys()];
+    const begun = word.length > 2 ? known.filter((other) => other.startsWith(word)) : [];
+    return begun.length || word.length < 4 ? begun : known.filter((other) => oneSlipAway(word, other));
+  }
+
+  /* From book/search_synonyms.toml, by way of the index. */
+  const ALL_ALIKE = alike.map((group) => group.map(stem));
+
+  function likenesses(word) {
+    return ALL_ALIKE.filter((group) => group.includes(word)).flat();
+  }
+
+  /* A letter too many, too few, another one, or two that have changed places. */
+  function oneSlipAway(a, b) {
     if (Math.abs(a.length - b.length) > 1) return false;
     let start = 0;
     while (start < a.length && a[start] === b[start]) start++;
     let end = 0;
     while (end < Math.min(a.length, b.length) - start && a.at(-1 - end) === b.at(-1 - end)) end++;
-    return Math.max(a.length, b.length) - start - end <= 1;
+    const [left, right] = [a.slice(start, a.length - end), b.slice(start, b.length - end)];
+    return Math.max(left.length, right.length) <= 1 || (left.length === 2 && left[0] === right[1] && left[1] === right[0]);
   }
 
   function lineScore(index, line, query) {
     let met = 0;
     const long = 1 - LENGTH + (LENGTH * line.length) / index.mean;
     for (const { as, worth } of query.words) {
-      const weight = Math.max(0, ...as.map((word) => line.weights.get(word) ?? 0)) / long;
+      const weight = Math.max(0, ...[...as].map(([word, like]) => like * (line.weights.get(word) ?? 0))) / long;
       met += (worth * weight * (1 + RARE)) / (RARE + weight);
     }
     if (met === 0) return 0;
@@ -131,9 +169,14 @@
 
   /* From 0 to 1: how much of the query is in the name, and of the name in the query; a little more, word by word. */
   function nearness(index, name, { words, worth, said }) {
-    const shared = words.filter(({ as }) => as.some((word) => name.words.includes(word)));
+    const shared = words.reduce((sum, word) => sum + word.worth * likeness(word, name.words), 0);
     const whole = [...new Set(name.words)].reduce((sum, word) => sum + rarity(index, word), 0);
-    return (2 * total(shared)) / (worth + whole) + (name.said === said ? VERBATIM : 0);
+    const within = name.words.length > 1 && shared >= 0.99 * whole ? WITHIN : 0;
+    return Math.max((2 * shared) / (worth + whole), within) + (name.said === said ? VERBATIM : 0);
+  }
+
+  function likeness({ as }, words) {
+    return Math.max(0, ...[...as].map(([word, like]) => (words.includes(word) ? like : 0)));
   }
 
   function total(words) {
@@ -151,10 +194,10 @@
     const found = index.pages.map(({ path, title, lines, has }) => {
       const scored = lines.map((line) => ({ line, score: lineScore(index, line, query) }));
       const best = scored.filter(({ score }) => score > 0).sort((a, b) => b.score - a.score);
-      const there = words.filter(({ as }) => as.some((word) => has.has(word)));
+      const there = words.filter(({ as }) => [...as.keys()].some((word) => has.has(word)));
       const standing = STANDING.find(([start]) => path.startsWith(start))[1];
       const score = best.length ? standing * (best[0].score + (TOGETHER * total(there)) / query.worth) : 0;
-      const known = new Set(words.flatMap(({ as }) => as));
+      const known = new Set(words.flatMap(({ as }) => [...as.keys()]));
       return { page: path, title, score, lines: best.slice(0, 3).map(({ line }) => line), known, all: lines };
     });
     return found.filter(({ score }) => score > 0).sort((a, b) => b.score - a.score);

@@ -50,7 +50,7 @@ export default function (stage, { words, columns, ...given }) {
     tables[name].cells[i][j].tabIndex = 0;
     chosen = place;
     setter.hidden = !GIVEN.includes(name);
-    label.textContent = `Set ${at(names, name, i, j)} to `;
+    label.textContent = `Set ${at(names, name, i, j)} (Enter) to `;
     input.value = M[name][i][j];
     show(place);
   };
@@ -63,8 +63,14 @@ export default function (stage, { words, columns, ...given }) {
     draw();
     show(chosen);
   });
+  // from a number that one may set, Enter leads into the field, and back
+  const set = (name) => GIVEN.includes(name) && (input.focus(), input.select());
+  input.addEventListener("keydown", ({ key }) => {
+    const [name, i, j] = chosen;
+    if (key === "Enter" || key === "Escape") tables[name].cells[i][j].focus();
+  });
   for (const [name, table] of Object.entries(tables))
-    listen(table, name, { choose, show, back: () => show(chosen) });
+    listen(table, name, { choose, show, set, back: () => show(chosen) });
 
   stage.append(
     html("div", { class: "widget-sticky" }, says, setter),
@@ -90,8 +96,8 @@ function rowNames(words, columns) {
   return { ...words_down, W_Q: columns.X, W_K: columns.X, W_V: columns.X, W_O: columns.O };
 }
 
-/** A table becomes a grid: arrows walk, the pointer previews, click and focus choose. */
-function listen({ node, cells }, name, { choose, show, back }) {
+/** A table becomes a grid: arrows walk, the pointer previews, click and focus choose, Enter sets. */
+function listen({ node, cells }, name, { choose, show, set, back }) {
   node.setAttribute("role", "grid");
   node.addEventListener("pointerleave", back);
   cells.forEach((row, i) =>
@@ -102,6 +108,7 @@ function listen({ node, cells }, name, { choose, show, back }) {
       cell.addEventListener("pointermove", () => show([name, i, j]));
       cell.addEventListener("focus", () => choose([name, i, j]));
       cell.addEventListener("keydown", (event) => {
+        if (event.key === "Enter") set(name);
         const [down, right] = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[
           event.key
         ] ?? [0, 0];

@@ -9,26 +9,32 @@
 
   async function mount(widget) {
     const stage = widget.querySelector(".widget-stage");
-    if (location.protocol === "file:")
-      return showPicture(widget, "It moves when the book is served, as by “make serve”.");
     const name = widget.dataset.widget;
+    const ready = window.readyWidgets?.[name]; // in a classic script
+    if (location.protocol === "file:" && !ready)
+      return showPicture(widget, "It moves when the book is served, as by “make serve”.");
+    const asWritten = stage.innerHTML;
     try {
-      const [module, numbers] = await Promise.all([
-        import(fetched(`${name}.mjs`)),
-        fetch(fetched(`data/${name}.json`)),
-      ]);
-      const start = await numbers.json();
-      module.default(stage, start);
+      const { mount: begin, start } = ready ?? (await load(name));
+      begin(stage, start);
       const again = widget.querySelector(".widget-again");
       again.hidden = false;
       again.addEventListener("click", () => {
-        stage.replaceChildren();
-        module.default(stage, start);
+        stage.innerHTML = asWritten;
+        begin(stage, start);
       });
     } catch (reason) {
       showPicture(widget, "It could not be loaded; this is how it begins.");
       throw reason;
     }
+  }
+
+  async function load(name) {
+    const [module, numbers] = await Promise.all([
+      import(fetched(`${name}.mjs`)),
+      fetch(fetched(`data/${name}.json`)),
+    ]);
+    return { mount: module.default, start: await numbers.json() };
   }
 
   function showPicture(widget, why) {

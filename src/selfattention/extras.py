@@ -10,12 +10,13 @@ EXTRAS = {
     "numba": "compiled",
     "llvmlite": "compiled",  # Numba's own
     "triton": "compiled",
-    "matplotlib": "notebooks",
-    "IPython": "notebooks",
+    "matplotlib": "light",
+    "IPython": "light",
     "sklearn": "notebooks",  # scikit-learn, under the name that is imported
     "scipy": "notebooks",
     "PIL": "notebooks",  # Pillow
     "tokenizers": "language",
+    "pytest": "pytest",
 }
 
 

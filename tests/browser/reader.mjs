@@ -86,6 +86,52 @@ function firstContentfulPaint() {
   });
 }
 
+/* The front door at the size of a window: by how much its page moves while it loads, where it ends, how high it is
+   with scripts and without, and what of it a finger would miss. */
+export async function frontDoor(browser, site, path, [width, height]) {
+  const seen = { width, height };
+  for (const javaScriptEnabled of [true, false]) {
+    const context = await browser.newContext({ viewport: { width, height }, javaScriptEnabled });
+    const page = await context.newPage();
+    await page.goto(`${site.origin}/${path}`, { waitUntil: "load" });
+    const door = page.locator("#widget-door");
+    if (javaScriptEnabled) {
+      await door.locator(".widget-again:not([hidden])").waitFor();
+      await settled(page);
+      seen.shift = await page.evaluate(layoutShift);
+      seen.small = await door.locator("input, button").evaluateAll((controls) =>
+        controls.map((one) => one.getBoundingClientRect()).filter((box) => Math.min(box.width, box.height) < 24).length,
+      );
+    }
+    const box = await door.boundingBox();
+    seen[javaScriptEnabled ? "moving" : "still"] = { top: box.y, bottom: box.y + box.height };
+    await context.close();
+  }
+  return seen;
+}
+
+/* What the front page says after a step of its first slider, opened from a folder, without a server. */
+export async function frontFromFolder(browser, folder, path) {
+  const page = await browser.newPage();
+  await page.goto(`file://${folder}/${path}`, { waitUntil: "load" });
+  await page.locator("#widget-door .widget-again:not([hidden])").waitFor();
+  await page.locator("#widget-door input").first().focus();
+  await page.keyboard.press("ArrowRight");
+  const says = await page.locator("#widget-door .widget-says").textContent();
+  await page.close();
+  return says;
+}
+
+/* In the page: the sum of its layout shifts, as browsers report them. */
+function layoutShift() {
+  return new Promise((resolve) => {
+    let sum = 0;
+    const add = (list) => list.getEntries().forEach(({ value }) => (sum += value));
+    new PerformanceObserver(add).observe({ type: "layout-shift", buffered: true });
+    setTimeout(() => resolve(sum), 300);
+  });
+}
+
 /* The mode that a page read in the dark is printed in, and the mode that it has afterwards. */
 export async function printed(browser, site, path) {
   const page = await browser.newPage({ colorScheme: "dark" });
@@ -119,7 +165,7 @@ function whatIsPrinted() {
   const shown = (selector) => all(selector).filter((element) => element.checkVisibility());
   const name = (element) => `${element.localName}.${element.className}: ${element.textContent.trim().slice(0, 40)}`;
   const inside = ".dropdown > :not(.admonition-title, .toggle-button), details > :not(summary)";
-  const pictures = all(".widget-picture");
+  const pictures = all(".widget-picture.by-day");
   const edge = document.documentElement.clientWidth + 1;
   const beyond = (element) => element.getBoundingClientRect().right > edge;
   const spilling = (element) => element.scrollWidth > element.clientWidth + 1;

@@ -4,7 +4,7 @@ import { readFileSync } from "node:fs";
 import axe from "axe-core";
 import { launched } from "./launch.mjs";
 import { AXE, inspect, still } from "./pages.mjs";
-import { firstFound, firstPaint, fromFolder, hits, keyboard, onPaper, printed, search, typed } from "./reader.mjs";
+import { firstFound, firstPaint, fromFolder, frontDoor, frontFromFolder, hits, keyboard, onPaper, printed, search, typed } from "./reader.mjs";
 import { serve } from "./server.mjs";
 
 const request = JSON.parse(readFileSync(process.argv[2], "utf8"));
@@ -39,6 +39,11 @@ async function onPaperEach(paths) {
   return sheets;
 }
 
+const WINDOWS = [
+  [1300, 900],
+  [390, 844],
+];
+
 /* Several at a time: one waits while another computes. The clock, and what has the focus, want to be alone. */
 const [reader] = await Promise.all([read(), work(), work()]);
 const largest = pages.reduce((a, b) => (b.bytes > a.bytes ? b : a));
@@ -46,6 +51,9 @@ const paint = {
   [request.start]: await firstPaint(browser, site, request.start),
   [largest.path]: await firstPaint(browser, site, largest.path),
 };
+reader.door = [];
+for (const size of WINDOWS) reader.door.push(await frontDoor(browser, site, request.start, size));
+reader.unserved = await frontFromFolder(browser, request.site, request.start);
 reader.keyboard = await keyboard(browser, site, request.chapter);
 console.log(JSON.stringify({ pages, ...reader, paint }));
 await browser.close();

@@ -53,17 +53,6 @@ async function violations(page, runOnly) {
   return found.violations.flatMap(({ id, nodes }) => nodes.map(({ html }) => `${id}: ${html}`));
 }
 
-/* Where Python is not: the button is there, a click does nothing, and nothing is asked for. */
-async function off(site, { path }) {
-  const { page, asked } = await visit(site, path);
-  const buttons = page.locator(".try button");
-  await buttons.first().click({ force: true }); // it says that it is off
-  const states = await buttons.evaluateAll((all) => all.map((one) => one.ariaDisabled));
-  const opened = await page.locator(".try textarea").count();
-  await page.close();
-  return { states, opened, asked };
-}
-
 /* Python without NumPy: these cells need the standard library only. */
 async function plain(site, { path, own: ownName, other: otherName }) {
   const { page, asked } = await visit(site, path);
@@ -127,6 +116,7 @@ async function lacking(site, { path, own }) {
 /* Everything there: what each cell of a page shows, for each of the sources given for it. */
 async function whole(site, { path, sources }) {
   const { page, asked } = await visit(site, path);
+  page.setDefaultTimeout(240_000); // a busy machine compiles ten megabytes for a while
   const shown = {};
   for (const [name, all] of Object.entries(sources)) {
     const cell = await open(page, name);
@@ -137,7 +127,7 @@ async function whole(site, { path, sources }) {
   return { shown, asked };
 }
 
-const VISITS = { off, plain, lacking, whole };
+const VISITS = { plain, lacking, whole };
 const result = {};
 await browser.newPage(); // kept open: a Chromium whose last page is closed may open no other
 for (const [what, given] of Object.entries(request.visits)) {

@@ -5,7 +5,7 @@ Nothing here knows the package's recipes: what a line does is only what Python m
 
 # A word for each mistake, and what the sentence that names it must contain.
 CALLED = {
-    "no scale": "Not scaled at all",
+    "no scale": "Not scaled at all|Scores without the 1/√d_k",
     "d_k": "Divided by d_k instead",
     "keys": "root of the number of keys",
     "queries": "root of the number of queries",

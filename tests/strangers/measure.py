@@ -6,16 +6,18 @@ python -m strangers.measure [tuned | counted] [--each]
 import re
 import sys
 import tempfile
-import time
-from collections import Counter
+from collections import Counter, defaultdict
 from pathlib import Path
+from resource import RUSAGE_CHILDREN, RUSAGE_SELF, getrusage
+from statistics import median
 
 from selfattention.examine import examine
 from selfattention.examining.report import Examined, Status
 from selfattention.trained.progress import with_bar
+from strangers import lines, of_caches, of_pictures, of_positions
 from strangers.corpus import Written, corpus
-from strangers.lines import CALLED
 
+CALLED = lines.CALLED | of_positions.CALLED | of_caches.CALLED | of_pictures.CALLED
 KINDS = [
     "wrong, named",
     "wrong, one of two named",
@@ -65,15 +67,20 @@ def named(stranger: Written, said: Examined) -> str:
     return "wrong, one of two named" if best else "wrong, another name"
 
 
+def used() -> float:
+    """Seconds of one processor that this process has used, and those that it has started and seen end."""
+    return sum(use.ru_utime + use.ru_stime for use in map(getrusage, (RUSAGE_SELF, RUSAGE_CHILDREN)))
+
+
 def measured(half: list[Written], tell=lambda *of: None) -> Counter:
-    """How many of each kind; `tell` hears each stranger, its verdict, its kind and the seconds."""
+    """How many of each kind; `tell` hears each, its verdict, its kind and a processor's seconds."""
     counted = Counter()
     with tempfile.TemporaryDirectory() as folder:
         for stranger in with_bar(half, "strangers"):
-            began = time.perf_counter()
+            began = used()
             said = verdict(stranger, Path(folder))
             which = kind(stranger, said)
-            tell(stranger, said, which, time.perf_counter() - began)
+            tell(stranger, said, which, used() - began)
             counted[which] += 1
     return counted
 
@@ -86,10 +93,10 @@ def main(which="", each="") -> None:
         "tuned": [s for s in corpus() if s.tuned_on],
         "counted": [s for s in corpus() if not s.tuned_on],
     }
-    seconds = []
+    seconds = defaultdict(list)
 
     def tell(stranger, said, kind_of, took):
-        seconds.append(took)
+        seconds[stranger.what].append(took)
         if each and kind_of not in ("wrong, named", "right, called right"):
             print(f"\n{kind_of}: {stranger.name} ({took:.1f} s)\n{said}")
 
@@ -103,7 +110,9 @@ def main(which="", each="") -> None:
             print(f"  {k:26}{counted[k]:5}")
         share, reach = counted["wrong, named"] / max(wrong, 1), taken / len(halves[name])
         print(f"  named {share:.1%} of the wrong, took {reach:.1%}")
-        print(f"  seconds: median {sorted(seconds)[len(seconds) // 2]:.2f}, longest {max(seconds):.2f}")
+        print("  seconds of one processor for a function      median   longest")
+        for what, all_ in [*seconds.items(), ("all", [s for of in seconds.values() for s in of])]:
+            print(f"    {what:24} {len(all_):5} of them {median(all_):10.2f} {max(all_):9.2f}")
 
 
 if __name__ == "__main__":

@@ -56,6 +56,7 @@ async function visit(context, one) {
   const widget = page.locator(`#widget-${one.widget}`);
   await widget.scrollIntoViewIfNeeded();
   await widget.locator(".widget-says:not(:empty)").waitFor();
+  await widget.locator(".widget-again:not([hidden])").waitFor();
   const states = [];
   for (const step of one.steps) {
     await STEPS[step.do](widget, step);
@@ -96,6 +97,7 @@ function readOff(widget) {
     ),
     says: text(widget.querySelector(".widget-says")),
     made: all("td.made").map(text),
+    moved: all(".moved").map((letter) => letter.dataset.moves),
     makers: all("td.maker").map(text),
     focus: document.activeElement.textContent,
   };
@@ -106,9 +108,9 @@ async function picture(context, { page: path, widget }) {
   const page = await context.newPage();
   await page.goto(`${site.origin}/${path}`, { waitUntil: "load" });
   await page.locator(`#widget-${widget}`).scrollIntoViewIfNeeded();
-  const image = page.locator(`#widget-${widget} img`);
+  const image = page.locator(`#widget-${widget} :is(img.by-day, .door)`);
   await image.waitFor();
-  const width = await image.evaluate((img) => img.decode().then(() => img.naturalWidth));
+  const width = await image.evaluate((one) => one.decode?.().then(() => one.naturalWidth) ?? one.offsetWidth);
   await page.close();
   return width;
 }

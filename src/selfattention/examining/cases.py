@@ -25,11 +25,14 @@ class Case:
 
     def of(self, axes: int) -> "Case":
         """The same with so many axes: without heads, without a batch."""
-        taken = {4: (), 3: (slice(None), 0), 2: (0, 0)}[axes]
+        taken = {4: (), 3: (slice(None), 0), 2: (0, 0)}.get(axes, ())
         cut = {
             name: x[taken] if np.ndim(x) == 4 or name.startswith("L_") else x
             for name, x in self.arrays.items()
+            if name != "F"
         }
+        if "F" in self.arrays:  # a picture has three axes of its own
+            cut["F"] = self.arrays["F"] if axes == 4 else self.arrays["F"][0]
         return replace(self, arrays=cut)
 
     @property
@@ -42,7 +45,8 @@ class Case:
         return replace(self, arrays=self.arrays | arrays)
 
 
-def _rounded(x):
+def rounded(x):
+    """Numbers of float32."""
     return x.astype(np.float32).astype(np.float64)
 
 
@@ -50,7 +54,7 @@ def tokens(n, m, d_k, d_v, seed=0, leading=LEADING):
     """Q, K and V, normal."""
     rng = np.random.default_rng([seed, n, m, d_k, d_v])
     shapes = [(n, d_k), (m, d_k), (m, d_v)]
-    return {x: _rounded(rng.normal(size=(*leading, *s))) for x, s in zip("QKV", shapes, strict=True)}
+    return {x: rounded(rng.normal(size=(*leading, *s))) for x, s in zip("QKV", shapes, strict=True)}
 
 
 SIZES = {
@@ -177,6 +181,7 @@ def deep(ladder=LADDER) -> Case:
     n = len(ladder)
     Q, K, V = np.zeros((*LEADING, n, 4)), np.zeros((*LEADING, n, 4)), np.zeros((*LEADING, n, 4))
     Q[..., 0], K[..., 0], V[..., 0, :] = 2 * np.array(ladder), 1, 1
+    Q[..., 1] = 1  # no query has the length 0
     seen = np.broadcast_to(np.arange(n) == 0, (*LEADING, n, n))
     return Case(
         f"one visible key, its score from {ladder[0]:g} to {ladder[-1]:g}",
@@ -188,9 +193,11 @@ def projected() -> list[Case]:
     """Tokens, four matrices and a number of heads."""
     narrow = _heads("n = 5, d_model = 12, three heads of d_k = 2, d_v = 3", 5, 12, 3, 6, 9)
     square = _heads("n = 5, d_model = 12, three heads", 5, 12, 3, 12, 12)
+    lowest = square.but(X=square.arrays["X"] + 64, W_K=-square.arrays["W_Q"])  # −|q|² and nearly that
     return [
         narrow,
         square,
+        replace(lowest, name=f"{square.name}, low scores"),
         _heads("n = 4, d_model = 8, two heads", 4, 8, 2, 8, 8),
         _heads("n = d_model = 8, two heads", 8, 8, 2, 8, 8),
         _heads("n = 7, d_model = 4, one head", 7, 4, 1, 4, 4, tame=True),
@@ -202,7 +209,7 @@ def projected() -> list[Case]:
 def _heads(name, n, d_model, h, keys, values, batch=2, tame=False):
     rng = np.random.default_rng([n, d_model, h, keys])
     shapes = [(batch, 1, n, d_model), (d_model, keys), (d_model, keys), (d_model, values), (values, d_model)]
-    arrays = [_rounded(rng.normal(size=shape) / (1 if len(shape) > 2 else 2)) for shape in shapes]
+    arrays = [rounded(rng.normal(size=shape) / (1 if len(shape) > 2 else 2)) for shape in shapes]
     names = ["X", "W_Q", "W_K", "W_V", "W_O"]
     return Case(name, dict(zip(names, arrays, strict=True)) | {"h": h}, tame)
 
@@ -213,7 +220,7 @@ def with_gradients() -> list[Case]:
     found = [case for case in plain() if not any(word in case.name for word in huge)]
     rng = np.random.default_rng(1)
     return [
-        c.but(dO=_rounded(rng.normal(size=(*c.arrays["Q"].shape[:-1], c.arrays["V"].shape[-1]))))
+        c.but(dO=rounded(rng.normal(size=(*c.arrays["Q"].shape[:-1], c.arrays["V"].shape[-1]))))
         for c in found
     ]
 
@@ -234,9 +241,9 @@ def _halves(name, *L):
     rng = np.random.default_rng(0)
     arrays = {}
     for half, level in zip("12", L, strict=True):
-        O = _rounded(rng.normal(size=(*LEADING, 5, 3)))
+        O = rounded(rng.normal(size=(*LEADING, 5, 3)))
         arrays[f"O_{half}"] = np.zeros_like(O) if np.isneginf(level) else O
-        arrays[f"L_{half}"] = level + _rounded(rng.normal(size=(*LEADING, 5)))
+        arrays[f"L_{half}"] = level + rounded(rng.normal(size=(*LEADING, 5)))
     return Case(name, arrays)
 
 

@@ -13,12 +13,14 @@ from selfattention.examining.fills import fills
 from selfattention.examining.layouts import WHOLE, Unsayable
 from selfattention.examining.plans import Plan, forms, plans
 from selfattention.examining.process import Answer, Beyond, Stranger
-from selfattention.recipes.attention import CAUSAL, WITHOUT_A_ROOT
+from selfattention.recipes.attention import WITHOUT_A_ROOT
 from selfattention.recipes.explain import Engine, Explanation, Outcome, Weight
+from selfattention.recipes.masks import CAUSAL
 
-STEPS = (Weight.CONVENTION, Weight.MISTAKE_AND_CONVENTION, Weight.TWO_MISTAKES)
+STEPS = (Weight.CONVENTION, Weight.MISTAKE_AND_CONVENTION, Weight.TWO_MISTAKES_AND_CONVENTION)
 LARGE, SLOW = 1000, 0.05  # numbers in an input, and seconds for a call
 TAMES = 4  # how many inputs may be tried to find one that is taken at all
+FEW = 3  # inputs, if none of them separates anything, are too few to call a function right
 MOST = 0.7  # of the inputs that some way takes; a way that takes fewer is none
 
 
@@ -41,12 +43,29 @@ class Trial:
     @property
     def numbers(self) -> bytes:
         """All that came, to find those that say the same."""
-        return b"".join(o.name.encode() + b"".join(x.tobytes() for x in o.given) for o in self.outcomes)
+        judged = self.plan.kind.name.encode()  # the same numbers may be right of one thing, wrong of another
+        return judged + b"".join(
+            o.name.encode() + b"".join(x.tobytes() for x in o.given) for o in self.outcomes
+        )
 
     @property
     def right(self) -> bool:
         """Whether it is right, by whichever convention."""
         return self.weight <= Weight.CONVENTION
+
+
+def worth_a_verdict(trial: Trial) -> None:
+    """Take the names from numbers that say nothing; raises Beyond where nothing at all can be said."""
+    given = [o.given for o in trial.outcomes]
+    if given and not any(np.isfinite(x).any() for arrays in given for x in arrays):
+        raise Beyond(f"all that it gave on {len(given)} inputs is NaN or ∞, which any mistake may have made")
+    constant = given and all(np.ptp(x) == 0 for arrays in given for x in arrays if x.size)
+    if constant and trial.weight > Weight.MISTAKE:  # which many pairs of mistakes give
+        trial.weight, trial.explanations = Weight.UNKNOWN, []
+    if trial.right and not trial.separating and len(given) < FEW and not trial.drawn:
+        case, why = trial.refused[0] if trial.refused else (None, "")
+        could = f"; it could not take “{case.name}”: {why}" if case else ""
+        raise Beyond(f"right on {len(given)} inputs, in which no axis can be told from another{could}")
 
 
 class Examiner:
@@ -70,9 +89,11 @@ class Examiner:
         if self._draws(ways[0]):
             return Trial(ways[0], drawn=True)
         trials = [t for plan in ways for t in self.trials(plan, kinds.plain(plan.kind, plan.layout.axes))]
+        if not trials:
+            raise Beyond(self._refusal())
         best = self.chosen(self._of_each_number_of_axes(self._most(trials)))
         for role, stage in (("mask", self._masked), ("causal", self._causal)):
-            if best.plan.has(role):
+            if best.plan.has(role) and "visible" in best.plan.kind.operands:
                 best = stage(best)
         return best
 
@@ -188,7 +209,12 @@ class Examiner:
                 break
             if all(any(t.explanations for t in group) for group in groups):
                 break
-        return [min(group, key=lambda t: (t.weight, -t.separating)) for group in groups]
+        return [min(group, key=lambda t: (t.weight, not self._spoken(t), -t.separating)) for group in groups]
+
+    def _spoken(self, trial):
+        """Whether the function's name says what it is judged as."""
+        says = trial.plan.kind.says
+        return bool(says and re.search(says, self.stranger.name, re.IGNORECASE))
 
     def chosen(self, trials) -> Trial:
         """Of several numbers of axes the one that its author means."""
@@ -197,7 +223,8 @@ class Examiner:
         if right and not self._meant(right, wrong):
             best = max(right, key=lambda t: (t.separating, t.plan.layout.axes))
         else:
-            best = min(wrong, key=lambda t: (t.weight, -t.separating, -t.plan.layout.axes))
+            keys = {id(t): (t.weight, not self._spoken(t), -t.separating, -t.plan.layout.axes) for t in wrong}
+            best = min(wrong, key=lambda t: keys[id(t)])
         best.beside = [t for t in trials if t is not best]
         return best
 
@@ -219,7 +246,7 @@ class Examiner:
 
     def _engine(self, known, mistakes):
         """The engine for what is known, without conventions that the function's own words deny."""
-        if (known.name, mistakes) not in self.engines:
+        if (known, mistakes) not in self.engines:
             denied = set()
             if not re.search(r"causal|autoregress|decoder|gpt|tri[lu]\b", self._said(), re.IGNORECASE):
                 denied.add(CAUSAL)
@@ -227,8 +254,8 @@ class Examiner:
                 denied.add(WITHOUT_A_ROOT)
             conventions = tuple(c for c in known.conventions if c not in denied)
             more = replace(known, conventions=conventions, mistakes=(*known.mistakes, *mistakes))
-            self.engines[known.name, mistakes] = Engine(more)
-        return self.engines[known.name, mistakes]
+            self.engines[known, mistakes] = Engine(more)
+        return self.engines[known, mistakes]
 
     def _said(self):
         return f"{self.stranger.name} {self.stranger.words}"
@@ -303,20 +330,31 @@ class Examiner:
 def _output(plan, case, arrays, place) -> tuple[np.ndarray, ...] | None:
     """The outputs from a place on, in the recipe's axes; None if they are not of the outputs' shapes."""
     wanted = plan.kind.shapes(case)
+    if plan.kind.alone and len(arrays) > 1:
+        return None
     given = arrays[place : place + len(wanted)]
     if len(given) < len(wanted):
         return None
-    found = []
-    for array, shape in zip(given, wanted, strict=True):
-        if array is None or array.dtype.kind != "f" or array.size != np.prod(shape):
-            return None
-        try:
-            found.append(plan.layout.back(array, shape) if len(shape) == plan.layout.axes else array)
-        except ValueError:  # as many numbers, in other axes
-            return None
-        if found[-1].shape != shape:
-            return None
-    return tuple(found)
+    found = [
+        _back(plan, array, shape, any_length=plan.kind.grows and at > 0)
+        for at, (array, shape) in enumerate(zip(given, wanted, strict=True))
+    ]
+    return None if any(x is None for x in found) else tuple(found)
+
+
+def _back(plan, array, shape, any_length):
+    """An array in the recipe's axes; None where its shape is another, but for `any_length` of tokens."""
+    if array is None or array.dtype.kind != "f" or (array.size != np.prod(shape) and not any_length):
+        return None
+    if plan.kind.other and array.squeeze().shape == tuple(k for k in shape if k > 1):
+        array = array.reshape(shape)
+    try:
+        array = plan.layout.back(array, shape) if len(shape) == plan.layout.axes else array
+    except ValueError:  # as many numbers, in other axes
+        return None
+    if any_length and array.ndim == len(shape):
+        shape = (*shape[:-2], array.shape[-2], shape[-1])
+    return array if array.shape == shape else None
 
 
 def _tame(plan, number):

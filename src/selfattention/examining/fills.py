@@ -3,7 +3,7 @@
 import numpy as np
 
 from selfattention.examining.cases import LADDER, deep
-from selfattention.recipes import attention
+from selfattention.recipes import masks
 from selfattention.recipes.recipe import Mistake
 
 USUAL = (-1e4, -1e3, -100.0, -50.0, -10.0, -5.0)
@@ -42,7 +42,7 @@ def filling(number) -> Mistake:
 def adding(number) -> Mistake:
     """A number added."""
     words = f"{written(number)} added where a key is hidden, no −∞: it keeps weight"
-    return Mistake("hide", attention.added(_short(number)), filled, words=words)
+    return Mistake("hide", masks.added(_short(number)), filled, words=words)
 
 
 def filled():

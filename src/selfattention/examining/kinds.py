@@ -6,15 +6,21 @@ from functools import cache
 
 import numpy as np
 
-from selfattention.examining import cases
+from selfattention.examining import cases, elsewhere
 from selfattention.examining.cases import Case
-from selfattention.examining.layouts import LAYOUTS, Layout
+from selfattention.examining.layouts import LAYOUTS, NUMBERS, PICTURES, Layout
+from selfattention.recipes.alibi import ALIBI, OF_KEYS, SLOPES
 from selfattention.recipes.attention import with_the_queries
 from selfattention.recipes.backward import BACKWARD
+from selfattention.recipes.budget import as_computed
+from selfattention.recipes.gates import CBAM, SQUEEZE, of_weights
 from selfattention.recipes.heads import HEADS
 from selfattention.recipes.merge import MERGE
 from selfattention.recipes.recipe import Convention, Known
-from selfattention.recipes.softmax import SOFTMAX
+from selfattention.recipes.rotary import ROTARY
+from selfattention.recipes.softmax import SOFTMAX, Softmax
+from selfattention.recipes.step import OUTPUT_ALONE, STEP
+from selfattention.recipes.tables import TABLE
 from selfattention.recipes.tiles import ATTENTION
 
 
@@ -29,6 +35,11 @@ class Kind:
     plain: Callable[[], list[Case]]
     masked: Callable[[], list[Case]] = list
     layouts: tuple[Layout, ...] = tuple(LAYOUTS)
+    other: bool = False  # no attention: it is given no mask, and outputs may have more axes, of length one
+    unless: str = ""  # what a function's name says that is another kind
+    grows: bool = False  # what comes after the output is a cache, of whatever length
+    says: str = ""  # a word in a name that speaks of it, where the numbers leave it open
+    alone: bool = False  # judged only where nothing else is returned
 
     def inputs(self, case: Case) -> tuple:
         """What the recipe is called with."""
@@ -36,16 +47,7 @@ class Kind:
 
     def shapes(self, case: Case) -> list[tuple[int, ...]]:
         """Of the outputs."""
-        arrays = case.arrays
-        if "dO" in arrays:
-            return [arrays[name].shape for name in "QKV"]
-        if "O_1" in arrays:
-            return [arrays["O_1"].shape, arrays["L_1"].shape]
-        if "W_O" in arrays:
-            return [(*arrays["X"].shape[:-1], arrays["W_O"].shape[-1])]
-        if "S" in arrays:
-            return [arrays["S"].shape]
-        return [(*arrays["Q"].shape[:-1], arrays["V"].shape[-1])]
+        return [x.shape for x in as_computed(self.known.recipe, self.inputs(case), np.float64)]
 
 
 def _themselves(found):
@@ -71,6 +73,19 @@ def _scores():
     return found
 
 
+def _with_weights():
+    found = []
+    for case in cases.with_gradients():
+        S = case.arrays["Q"] @ case.arrays["K"].swapaxes(-1, -2) / case.arrays["Q"].shape[-1] ** 0.5
+        found.append(case.but(A=Softmax()(S)))
+    return found
+
+
+def _standing():
+    """Log-sum-exps as columns."""
+    return [case.but(**{L: case.arrays[L][..., None] for L in ("L_1", "L_2")}) for case in cases.halves()]
+
+
 def residual():
     """A residual connection: the tokens are added to the output. Chapter 07."""
 
@@ -82,6 +97,13 @@ OF_TOKENS = replace(
 )
 """Attention of a function of tokens, which may add these."""
 
+
+def _of_numbers(known, found, *operands):
+    yield Kind(known.name, known, operands, operands, found, layouts=(NUMBERS,), other=True)
+
+
+_two = "O_1", "L_1", "O_2", "L_2"
+_cached = "Q", "K", "V", "past_K", "past_V"
 _operands = "Q", "K", "V", "visible"
 KINDS = [
     Kind("attention", ATTENTION, _operands, ("Q", "K", "V"), cases.plain, cases.masked),
@@ -103,21 +125,16 @@ KINDS = [
         lambda: _one_memory(cases.plain()),
         lambda: _one_memory(cases.masked()),
     ),
-    Kind(
-        "backward pass of attention",
-        BACKWARD,
-        ("dO", "Q", "K", "V"),
-        ("dO", "Q", "K", "V"),
-        cases.with_gradients,
-        layouts=tuple(LAYOUTS[:3]),
+    *(
+        Kind(BACKWARD.name, BACKWARD, handed, handed, found, layouts=tuple(LAYOUTS[:3]))
+        for handed, found in (
+            (("dO", "Q", "K", "V"), cases.with_gradients),
+            (("dO", "Q", "K", "V", "A"), _with_weights),
+        )
     ),
-    Kind(
-        "merge of two halves",
-        MERGE,
-        ("O_1", "L_1", "O_2", "L_2"),
-        ("O_1", "L_1", "O_2", "L_2"),
-        cases.halves,
-        layouts=tuple(LAYOUTS[:3]),
+    *(
+        Kind(MERGE.name, MERGE, _two, _two, found, layouts=tuple(LAYOUTS[:3]))
+        for found in (cases.halves, _standing)
     ),
     Kind(
         "multi-head attention",
@@ -127,7 +144,7 @@ KINDS = [
         cases.projected,
         layouts=tuple(LAYOUTS[:2]),
     ),
-    Kind("softmax", SOFTMAX, ("S",), ("S",), _scores, layouts=tuple(LAYOUTS[:3])),
+    Kind("softmax", SOFTMAX, ("S",), ("S",), _scores, layouts=tuple(LAYOUTS[:3]), says="softmax"),
     Kind(
         "attention",
         OF_TOKENS,
@@ -135,6 +152,61 @@ KINDS = [
         ("X",),
         lambda: _themselves(cases.plain()),
         lambda: _themselves(cases.masked()),
+    ),
+    *_of_numbers(TABLE, elsewhere.tables, "count", "width"),
+    *_of_numbers(TABLE, elsewhere.times, "positions", "width"),
+    *_of_numbers(SLOPES, elsewhere.heads_alone, "heads"),
+    *_of_numbers(ALIBI, elsewhere.biases, "heads", "count"),
+    *_of_numbers(ALIBI, elsewhere.wide_biases, "heads", "count", "keys"),
+    *_of_numbers(OF_KEYS, elsewhere.biases, "heads", "count"),
+    *(
+        Kind(
+            ROTARY.name,
+            ROTARY,
+            operands,
+            handed,
+            found,
+            layouts=tuple(LAYOUTS[:5]),
+            other=True,
+            says="rot|rope",
+        )
+        for operands, handed, found in (
+            (("turned", "positions"), ("turned", "positions"), elsewhere.rotations),
+            (("turned", "positions"), ("turned",), elsewhere.rotations_from_zero),
+            (("Q", "positions", "K"), ("Q", "K", "positions"), elsewhere.rotations),
+            (("Q", "positions", "K"), ("Q", "K"), elsewhere.rotations_from_zero),
+        )
+    ),
+    *(
+        Kind(
+            STEP.name,
+            known,
+            _cached,
+            handed,
+            elsewhere.steps,
+            layouts=tuple(LAYOUTS[:4]),
+            other=True,
+            grows=True,
+            alone=known is OUTPUT_ALONE,
+        )
+        for known in (STEP, OUTPUT_ALONE)
+        for handed in (_cached, ("Q", "K", "V", "past"))
+    ),
+    *(
+        Kind(
+            known.name,
+            judged,
+            handed,
+            handed,
+            elsewhere.pictures,
+            layouts=tuple(PICTURES),
+            other=True,
+            unless=unless,
+            alone=judged is not known,
+        )
+        for known, unless in ((SQUEEZE, "cbam"), (CBAM, "^se_|_se$|squeeze|excit"))
+        for judged in (known, of_weights(known))
+        for handed in (("F", "W_1", "W_2"), ("F", "W_1", "W_2", "b_1", "b_2"))
     ),
 ]
 

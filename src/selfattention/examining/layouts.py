@@ -63,6 +63,14 @@ LAYOUTS = [
 ]
 """Those that people write, the usual ones first."""
 
+NUMBERS = Layout("a number, or numbers in a row", 0)
+PICTURES = [
+    Layout("(batch, channels, height, width)", 4),
+    Layout("(channels, height, width)", 3),
+    Layout("(batch, height, width, channels)", 4, *_moved(0, 2, 3, 1)),
+    Layout("(height, width, channels)", 3, *_moved(1, 2, 0)),
+]
+
 JOINED = Layout("(batch, n, heads · d)", 4, _joined, _parted)
 """Heads side by side, for who is told how many they are."""
 

@@ -1,5 +1,6 @@
 """A way to call: whose argument is what, in which layout, with which mask, of which library."""
 
+import math
 import re
 from dataclasses import dataclass, replace
 
@@ -72,13 +73,16 @@ class Plan:
                 named[argument.name] = value
             else:
                 args.append(value)
-        return {"args": args, "named": named, "library": self.library}
+        most = max(map(math.prod, self.kind.shapes(case))) * (2 if self.kind.grows else 1)
+        return {"args": args, "named": named, "library": self.library, "most": most}
 
     def _places(self):
         stars = [Argument(name, True) for name, _ in self.roles if name.startswith("*")]
         return stars or self.arguments
 
     def _value(self, role, argument, case):
+        if role in case.arrays and isinstance(case.arrays[role], int):
+            return case.arrays[role]
         if role in GIVEN:
             return self._array(role, case.arrays)
         if role == "mask":
@@ -94,7 +98,7 @@ class Plan:
         return self._number(role, case.arrays) if argument.required else LEAVE
 
     def _number(self, role, arrays):
-        Q = next(arrays[name] for name in ("Q", "S", "X", "O_1") if name in arrays)
+        Q = next(arrays[x] for x in ("Q", "S", "X", "O_1", "turned", "F", "positions") if x in arrays)
         d_k, heads = Q.shape[-1], Q.shape[-3] if Q.ndim > 3 else 1
         return {"scale": d_k**self.scale, "d_k": d_k, "heads": heads, "block": 16, "dropout": 0.0}.get(role)
 
@@ -102,8 +106,12 @@ class Plan:
         if role.startswith("W_"):
             W = arrays[role].astype(self.dtype)
             return np.ascontiguousarray(W.T if self.turned else W)
-        if role.startswith("L_"):
+        if role.startswith(("L_", "b_")):
             return arrays[role].astype(self.dtype)
+        if role == "positions":
+            return arrays[role]
+        if role == "past":
+            return tuple(self._there(arrays[x]) for x in ("past_K", "past_V"))
         if "X" in arrays:
             return self._there(arrays["X"])
         if role in ("QK", "QKV"):
@@ -133,21 +141,19 @@ def plans(stranger: Stranger) -> list[Plan]:
         for library in libraries
         for dtype in ("float64", "float32")
         for kind in KINDS
+        if not (kind.unless and re.search(kind.unless, stranger.name, re.IGNORECASE))
         for way in assignments(stranger.arguments, kind.handed)
+        if not kind.other
+        or all(way.get(a.name) in kind.handed for a in arguments if a.required and not a.many)
         for layout in (
             *kind.layouts,
-            *([JOINED] if _must("heads", way, arguments) and "Q" in kind.operands else []),
+            *([JOINED] if _must("heads", way, arguments) and "visible" in kind.operands else []),
         )
         for form in (forms(way, arguments) if _must("mask", way, arguments) else [None])
         for packing in (PACKINGS if "QKV" in kind.handed else ["a tuple"])
-        for turned in ((False, True) if "W_Q" in kind.handed else (False,))
+        for turned in ((False, True) if {"W_Q", "W_1"} & {*kind.handed} else (False,))
         for scale in ((-0.5, 0.5) if _must("scale", way, arguments) else (-0.5,))
     ]
-
-
-def _layouts(kind, way, arguments):
-    told = _must("heads", way, arguments) and "Q" in kind.operands
-    return (*kind.layouts, JOINED) if told else kind.layouts
 
 
 def forms(way: dict[str, str], arguments) -> list[Form | None]:

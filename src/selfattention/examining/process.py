@@ -2,12 +2,14 @@
 
 import contextlib
 import multiprocessing
+import sys
 import warnings
 from dataclasses import dataclass
 
 import numpy as np
 
 from selfattention.examining import stranger
+from selfattention.examining.building import can_be_called
 from selfattention.examining.roles import Argument
 from selfattention.grading import channel
 
@@ -32,7 +34,7 @@ class Stranger:
     """A process that has the function. A context manager; its description is known inside."""
 
     def __init__(self, target, seconds=10):
-        if not isinstance(target, str) and not callable(target):
+        if not isinstance(target, str) and not can_be_called(target):
             raise Beyond(
                 f"{type(target).__name__} cannot be called; wanted a function, or package.module:name"
             )
@@ -47,12 +49,16 @@ class Stranger:
         if "cannot" in said:
             self.__exit__()
             raise Beyond(str(said["cannot"]))
+        self._know(said)
+        return self
+
+    def _know(self, said):
         self.name, self.words, self.library = (str(said[x]) for x in ("name", "words", "library"))
         self.arguments = [
             Argument(str(name), bool(required), bool(by_name), bool(many), default)
             for name, required, by_name, many, default in said["arguments"]
         ]
-        return self
+        self.layer = said.get("layer")  # of a torch.nn.Module: its parameters, and how it was built
 
     def __exit__(self, *_):
         self.process.kill()
@@ -120,6 +126,34 @@ class Stranger:
         self._start()
         self._hear(STARTING)
         self.ended = why
+
+
+class Here(Stranger):
+    """The function in this very process, where there can be no other, as in a browser: no call is cut off."""
+
+    def __enter__(self):
+        try:
+            target = stranger.load(self.target) if isinstance(self.target, str) else self.target
+            self.function, how = stranger.made(target)
+        except Exception as error:
+            raise Beyond(str(error)) from None
+        self._know(channel.message(channel.line(stranger.described(self.function, how))))
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def calls(self, requests) -> list[Answer]:
+        """What each request comes to."""
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")
+            said = [stranger.answered(self.function, request) for request in requests]
+        return [_answer(channel.message(channel.line(each))) for each in said]
+
+
+def stranger_of(target, seconds: float) -> Stranger:
+    """A process that has the function; where the system has no processes, this one."""
+    return (Here if sys.platform == "emscripten" else Stranger)(target, seconds)
 
 
 def _answer(said):

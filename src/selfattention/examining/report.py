@@ -2,14 +2,16 @@
 
 import json
 import textwrap
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 
 import numpy as np
 
+from selfattention.examining.dialect import Readings, Unknown, compared, expected, lines
 from selfattention.examining.examination import Trial
+from selfattention.examining.layers import Found
 from selfattention.printed import printed
-from selfattention.recipes.explain import Explanation
+from selfattention.recipes.explain import Explanation, Weight
 
 
 class Status(IntEnum):
@@ -30,19 +32,47 @@ class Examined:
     names: tuple[tuple[str, ...], ...] = ()  # of the mistakes; several tuples where they cannot be told apart
     paragraphs: tuple[str, ...] = ()
     called: str = ""
+    layer: bool = False  # whether it has projections of its own
+    readings: Readings = field(default_factory=dict)  # of every question of `dialects` that could be asked
 
     def __bool__(self) -> bool:
         return self.status is Status.RIGHT
 
     def __str__(self) -> str:
-        wrapped = [textwrap.fill(p, 92, subsequent_indent="  ") for p in (self.title, *self.paragraphs)]
+        said = (self.title, *self.paragraphs, *self._read())
+        wrapped = [textwrap.fill(p, 92, subsequent_indent="  ") for p in said]
         return printed("\n".join(wrapped))
 
     __repr__ = __str__
 
+    def _read(self):
+        return ["What the formula leaves open:", *lines(self.readings)] if self.readings else []
+
+    def held_to(self, of: str) -> "Examined":
+        """The same, a mistake if one of its readings is another than those of a library or of a file."""
+        if self.status is Status.CANNOT_TELL:
+            return self
+        try:
+            both, first = compared(self.readings, expected(of, layer=self.layer))
+        except Unknown as error:
+            return cannot(self.name, str(error))
+        if first and not self:
+            return replace(self, paragraphs=(*self.paragraphs, f"Not as {of} either: {first}."))
+        if first:
+            title = f"✗ {self.name}: not as {of}: {first}."
+            return replace(
+                self, status=Status.MISTAKE, title=title, paragraphs=(self.title, *self.paragraphs)
+            )
+        if not both:
+            return cannot(self.name, f"{of} and this function have no question of `dialects` in common")
+        same = f"As {of} in all {both} answers that both give."
+        return replace(self, paragraphs=(same, *self.paragraphs))
+
     def markdown(self) -> str:
         """The same as Markdown."""
-        return "\n\n".join([f"# {self.name}", f"**{self.title}**", *self.paragraphs]) + "\n"
+        read = [f"- {line}" for line in lines(self.readings)]
+        said = [f"# {self.name}", f"**{self.title}**", *self.paragraphs, *filter(None, ["\n".join(read)])]
+        return "\n\n".join(said) + "\n"
 
     def as_json(self) -> str:
         """The same for machines."""
@@ -53,6 +83,7 @@ class Examined:
             "mistakes": [list(names) for names in self.names],
             "called": self.called,
             "paragraphs": list(self.paragraphs),
+            "readings": self.readings,
         }
         return json.dumps(said, ensure_ascii=False, indent=1) + "\n"
 
@@ -62,7 +93,7 @@ def cannot(name: str, why: str) -> Examined:
     return Examined(name, Status.CANNOT_TELL, f"? {name}: cannot tell. {why.rstrip('.')}.")
 
 
-def examined(name: str, trial: Trial, engine) -> Examined:
+def examined(name: str, trial: Trial, engine, readings: Readings) -> Examined:
     """Of what was."""
     names = _distinct(trial.explanations)
     status = Status.RIGHT if trial.right else Status.MISTAKE
@@ -73,7 +104,83 @@ def examined(name: str, trial: Trial, engine) -> Examined:
         names if status else (),
         tuple(filter(None, _paragraphs(trial, engine, names))),
         called(trial),
+        readings=readings,
     )
+
+
+def examined_layer(name: str, found: Found, engine, how: str, readings: Readings) -> Examined:
+    """Of a layer with projections of its own."""
+    names = _distinct(found.explanations) if found.weight > Weight.CONVENTION else ()
+    if found.drops:
+        names = tuple((DROPS, *each) for each in names or ((),))
+    conventions = (*found.surroundings, *(found.explanations[0].conventions if found.explanations else ()))
+    return Examined(
+        name,
+        Status.RIGHT if found.right else Status.MISTAKE,
+        _layer_title(name, names, conventions),
+        names,
+        tuple(filter(None, _layer_paragraphs(found, engine, how))),
+        _layer_called(found),
+        layer=True,
+        readings=readings,
+    )
+
+
+DROPS = "Dropout is on, though nobody trains: evaluation mode does not reach it"
+
+
+def _layer_title(name, names, conventions):
+    if names:
+        return _wrong(name, names)
+    by = " and ".join(_lower(c.sentence) for c in conventions)
+    return f"✓ {name}: right, with this around or inside: {by}." if by else f"✓ {name}: right."
+
+
+def _layer_paragraphs(found, engine, how):
+    if how:
+        yield f"Built as {how}."
+    yield f"Called as {_layer_called(found)}."
+    yield f"Its parameters: {found.attribution}."
+    if found.hides_the_future:
+        yield "Each token sees itself and what came before, whatever it is told."
+    for each in found.said:
+        yield " ".join(_of_a_mask(each))
+    if found.explanations and found.weight > Weight.CONVENTION:
+        chapters = dict.fromkeys(c.chapter for e in found.explanations for c in e.mistakes)
+        yield f"In this course: {'; '.join(filter(None, chapters))}." if any(chapters) else ""
+        yield evidence(found, engine)
+    if found.trains_otherwise:
+        yield "In training mode, with dropout of 0, it gives other numbers."
+    if found.changed:
+        yield "It writes into an array that it is given: whoever calls it finds another one afterwards."
+    if found.unheeded:
+        yield f"It takes no notice of {', '.join(found.unheeded)}."
+    if found.unlooked:
+        yield f"Not looked at: {', '.join(found.unlooked)}."
+    if found.explanations:
+        yield f"Its weights were drawn anew, dropout was set to 0. Looked at on {len(found.outcomes)} inputs."
+    if found.refused:
+        which, why = found.refused[0]
+        yield f"It could not take “{which}”: {why.rstrip('.')}."
+
+
+def _of_a_mask(found):
+    (first, *_) = found.explanations
+    yield f"{found.way.causal or found.way.mask[0]}: {found.form}."
+    if first.reading:
+        yield f"{first.reading.sentence}."
+    elif _gives_nan_to_empty_rows(found):
+        yield "Rows that see nobody give NaN."
+    yield from (f"{c.sentence}." for c in first.conventions)
+
+
+def _layer_called(found):
+    way = found.way
+    letters = dict(way.own) | dict(way.further)
+    each = ", ".join(f"{name} = {letter}" for name, letter in letters.items())
+    places = f"{found.returned} things, the output at place {found.place}"
+    returns = "the output" if found.returned == 1 else places
+    return f"({each}), each {way.layout.name}; it returns {returns}"
 
 
 def _distinct(explanations):
@@ -90,6 +197,10 @@ def _title(name, trial, names):
     if trial.right:
         by = " and ".join(_lower(c.sentence) for c in first.conventions)
         return f"✓ {name}: right by another definition: {by}." if by else f"✓ {name}: right."
+    return _wrong(name, names)
+
+
+def _wrong(name, names):
     if len(names) > 1:
         said = "; or: ".join(" And: ".join(n) for n in names[:4])
         return f"✗ {name}: {said}. Which of these cannot be told on what it can take."
@@ -159,6 +270,9 @@ def evidence(trial: Trial, engine) -> str:
 
 def _where(given, exact):
     """The place that is farthest off, and both numbers."""
+    for which, (came, wanted) in enumerate(zip(given, exact, strict=True)):
+        if came.shape != wanted.shape:
+            return f"output {which} has the shape {came.shape}; wanted {wanted.shape}"
     which, apart = max(enumerate(map(_apart, given, exact)), key=lambda pair: pair[1].max())
     at = np.unravel_index(apart.argmax(), apart.shape)
     of = f"output {which}" if len(given) > 1 else "the output"

@@ -33,17 +33,40 @@ NAMES = [
 ]
 """Roles, each with what the names of its arguments look like; the first that fits counts."""
 
+OF_OTHERS = {
+    "past_K": r"(past|prev|cach|old|mem).*k|k.*(past|prev|cach|old|mem)",
+    "past_V": r"(past|prev|cach|old|mem).*v|v.*(past|prev|cach|old|mem)",
+    "past": r"past|cach|prev|mem|kv|state",
+    "heads": r"head|^h$",
+    "keys": r"key|kv|k_?(len|n$)|_k$|^(m|s|klen|src\w*)$",
+    "positions": r"pos|place|idx|ind|steps?$|^(m|p|i)$",
+    "count": r"len|pos|seq|num|max|time|steps|rows|tok|^(n|l|t|s)$",
+    "width": r"dim|model|hid|emb|^d_|size|depth|width|feat|chan|^(d|c)$",
+    "turned": r"^(x|q|k|query|queries|keys?|inputs?|hidden\w*|states?|vec\w*|tensor)$",
+    "A": r"^(a|p|attn\w*|\w*weights?|probs?)$",
+    "b_1": r"^b\w*1$|1\w*b(ias)?$",
+    "b_2": r"^b\w*2$|2\w*b(ias)?$",
+    "W_1": r"^(w|fc|lin|dense|theta|mat)\w*1|1\w*w(eight)?$|down|reduc|squeez",
+    "W_2": r"^(w|fc|lin|dense|theta|mat)\w*2|2\w*w(eight)?$|up$|expan|excit",
+    "F": r"^(x|f|u|z|inp\w*|feat\w*|f?maps?|im\w*|picture|tensor)$",
+}
+"""Of functions that are no attention: they count only where such a role is wanted."""
+
 GIVEN = {"Q", "K", "V", "X", "S", "memory", "QKV", "QK", "W_Q", "W_K", "W_V", "W_O"}
 OTHERS = {*GIVEN} - {"X", "S", "memory"}
 """Roles that nobody has by chance: who is called so, and not wanted, is a sign of another function."""
 
-GIVEN |= {"dO", "O_1", "L_1", "O_2", "L_2"}  # arrays
+GIVEN |= {"dO", "O_1", "L_1", "O_2", "L_2"}
+GIVEN |= {*OF_OTHERS} - {"heads"}
 LEFT_OUT = {"dropout", "training", "block", "scale", "heads", "d_k", "mask", "causal"}
 
 
-def fitting(name: str) -> set[str]:
+def fitting(name: str, operands: tuple[str, ...] = ()) -> set[str]:
     """The roles that an argument of this name may have: the first that fits, and S where X may be S."""
     name = name.lower().strip("_")
+    for role, pattern in OF_OTHERS.items():
+        if role in operands and re.search(pattern, name):
+            return {role}
     found = [role for role, pattern in NAMES if re.search(pattern, name)]
     return set(found[:1]) | ({"X"} & set(found)) if found[:1] == ["S"] else set(found[:1])
 
@@ -64,7 +87,7 @@ def assignments(arguments: list[Argument], operands: tuple[str, ...]) -> list[di
 
     An optional argument has the role of its name, or none. Empty, where there is no way.
     """
-    named = {a.name: fitting(a.name) for a in arguments if not a.many}
+    named = {a.name: fitting(a.name, operands) for a in arguments if not a.many}
     if any(a.many for a in arguments):
         free = [f"*{i}" for i in range(len(operands))]
         return [dict(zip(free, order, strict=True)) for order in permutations(operands)]

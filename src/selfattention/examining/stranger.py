@@ -1,17 +1,21 @@
 """The process that has the examined function: loads it, calls it, and sends back what it returns."""
 
 import contextlib
+import dataclasses
 import importlib.util
 import inspect
+import math
 import os
 import re
 import signal
 import sys
 import warnings
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from selfattention.examining import building
 from selfattention.grading import channel
 
 LOADING = 20  # seconds for a module, which may train something as soon as it is imported
@@ -34,8 +38,8 @@ def serve(target, line, inherited=None) -> None:
         inherited.close()
     _quiet()
     try:
-        function = load(target) if isinstance(target, str) else target
-        line.send_bytes(channel.line(described(function)))
+        function, how = made(load(target) if isinstance(target, str) else target)
+        line.send_bytes(channel.line(described(function, how)))
     except BaseException as error:
         line.send_bytes(channel.line({"cannot": f"{error}" if isinstance(error, Missing) else _said(error)}))
         return
@@ -80,9 +84,21 @@ def load(target: str):
     if thing is None:
         why = f"; importing it stopped with {_said(failed)}" if failed else ""
         raise Missing(f"{place} has no {name}{why}")
-    if not callable(thing):
+    if not building.can_be_called(thing):
         raise Missing(f"{target} is {type(thing).__name__}, which cannot be called; wanted a function")
     return thing
+
+
+def made(thing):
+    """What is to be called, and how it was built, if it was; a class of layers is no more than its recipe."""
+    try:
+        return building.built(thing)
+    except Exception as error:
+        name = getattr(thing, "__name__", type(thing).__name__)
+        raise Missing(
+            f"{name} cannot be built: {_said(error)}; give a layer that is built, or a function without "
+            "arguments that builds one"
+        ) from None
 
 
 def _module(place):
@@ -126,15 +142,20 @@ def _said(error):
     return f"{type(error).__name__}: {error}"[:300].rstrip(": ")
 
 
-def described(function) -> dict:
-    """The name, the arguments, the words that it uses, and the library that its module has."""
-    text = _text(function)
-    return {
+def described(function, how="") -> dict:
+    """The name, the arguments, the words that it uses, and the library that its module has.
+
+    Of a layer also its parameters; `how` says how it was built.
+    """
+    layer = building.is_layer(function)
+    text = _text(type(function) if layer else function)
+    said = {
         "name": getattr(function, "__name__", type(function).__name__),
-        "arguments": _arguments(function),
+        "arguments": _arguments(function.forward if layer else function),
         "words": text[:20_000],
-        "library": next((x for x in ("torch", "jax") if _uses(function, x)), "numpy"),
+        "library": "torch" if layer else next((x for x in ("torch", "jax") if _uses(function, x)), "numpy"),
     }
+    return said | {"layer": building.described(function, how)} if layer else said
 
 
 def _text(function):
@@ -183,14 +204,27 @@ def _uses(function, library):
 
 
 def answered(function, request) -> dict:
-    """What a call gives: its arrays, or the error, and which arguments it has changed."""
+    """What a call gives: its arrays, or the error, and which arguments it has changed.
+
+    A request to a layer may say with which weights and in which mode.
+    """
     library = request["library"]
-    given = [_as(value, library) for value in request["args"]]
-    named = {name: _as(value, library) for name, value in request["named"].items()}
+    call = function
+    if building.is_layer(function):
+        try:
+            building.prepare(function, request.get("prepare"))
+        except BaseException as error:
+            return {"error": _said(error)}
+        call = partial(building.called, function)
+    try:
+        given = [_as(value, library) for value in request["args"]]
+        named = {name: _as(value, library) for name, value in request["named"].items()}
+    except ImportError as error:  # the library is not there
+        return {"error": _said(error)}
     arrays = [x for x in (*given, *named.values()) if hasattr(x, "shape")]
     before = [np.array(_plain(x)) for x in arrays]
     try:
-        result = channel.written(_readable(function(*given, **named)), lambda _: 0)
+        result = channel.written(_readable(call(*given, **named), request.get("most", math.inf)), lambda _: 0)
     except BaseException as error:
         return {"error": _said(error)}
     return {"result": result, "changed": any(map(_differs, arrays, before))}
@@ -222,13 +256,21 @@ def _differs(now, before):
     return not np.array_equal(np.asarray(_plain(now)), before, equal_nan=before.dtype.kind == "f")
 
 
-def _readable(result):
-    """Tensors in formats that NumPy lacks become float32; what holds others is looked into."""
+def _readable(result, most):
+    """Tensors in formats that NumPy lacks become float32; what holds others is looked into.
+
+    An array of more than `most` numbers is no output, and does not leave the process: None stands for it.
+    """
     if isinstance(result, tuple | list):
-        return [*map(_readable, result)] if isinstance(result, list) else tuple(map(_readable, result))
+        parts = [_readable(part, most) for part in result]
+        return parts if isinstance(result, list) else tuple(parts)
     if isinstance(result, dict):
-        return {str(name): _readable(part) for name, part in result.items()}
+        return {str(name): _readable(part, most) for name, part in result.items()}
+    if dataclasses.is_dataclass(result) and not hasattr(result, "__array__"):
+        return {f.name: _readable(getattr(result, f.name), most) for f in dataclasses.fields(result)}
+    if hasattr(result, "shape") and math.prod(result.shape) > most:
+        return None
     if hasattr(result, "is_floating_point") and hasattr(result, "detach"):
-        result = result.detach()
+        result = result.detach().cpu()
         return result.float() if "bfloat16" in str(result.dtype) else result
     return result

@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from selfattention.exercises.diagnosis import exercise, exercise_in_testing
+from selfattention.exercises.diagnosis import exercise
 from selfattention.exercises.evidence import fits, no_average, numbers, show
+from selfattention.exercises.testing import exercise_in_testing
 from selfattention.formulas import attention, scaled_scores, softmax, weighted_sum
 from selfattention.mutants.attention import (
     keys_in_reverse,

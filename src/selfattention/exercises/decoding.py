@@ -7,6 +7,7 @@ from selfattention.exercises.evidence import show
 from selfattention.formulas import cache_bytes, quantised, rotary, rotary_step
 from selfattention.mutants import rotary_step as misplaced
 from selfattention.mutants import step as wrong
+from selfattention.recipes.step import ROTARY_STEP
 
 # As in each model's config.json. `num_key_value_heads` came with groups, `head_dim` with models that
 # have another width than hidden_size / num_attention_heads; where they are missing, nothing is new.
@@ -120,6 +121,7 @@ def first_part_off(trial):
         _sequence(6, 3, 4, 7, 4, 6),
     ],
     evidence=first_part_off,
+    recipe=ROTARY_STEP,
     worth_trying="a prompt of 30 tokens in one step, in three, one by one. How far apart are the outputs?",
 )
 def decode_step(Q, K, V, past_K, past_V):

@@ -23,7 +23,7 @@ import textwrap
 import traceback
 from dataclasses import replace
 from enum import Enum
-from functools import cached_property, wraps
+from functools import cached_property
 from inspect import isclass, isfunction, signature
 from itertools import dropwhile
 from reprlib import repr as short
@@ -45,7 +45,6 @@ from selfattention.exercises.evidence import (
     plain,
     shown,
     told,
-    who_passes,
 )
 from selfattention.mutants import sentence
 from selfattention.printed import printed
@@ -104,50 +103,6 @@ def exercise(
     return lambda solution: Exercise(
         solution, worth_trying, cases, evidence, seen_as, rtol, taken_as, edge, recipe
     )
-
-
-def exercise_in_testing(*, cases, worth_trying, evidence=who_passes):
-    """Declare an exercise whose answer is a test: it may assert, or give a boolean, or one for each row."""
-    return exercise(
-        cases=cases, worth_trying=worth_trying, evidence=evidence, seen_as=passes, taken_as=as_a_test
-    )
-
-
-def passes(result, *suspects):
-    """What a test says: true, or true of every row; a test that asserts, and returns nothing, has passed."""
-    if result is None:
-        return True
-    try:
-        each = np.asarray(result)
-        return bool(each.size and each.all()) if each.dtype.kind in "biuf" else bool(result)
-    except ValueError:  # lists of many lengths
-        return bool(result)
-
-
-def as_a_test(answer):
-    """A test as a function that returns what it says; a suspect that stops is unmasked."""
-
-    def test(suspect):
-        stopped = []
-
-        @wraps(suspect)
-        def watched(*args, **named):
-            try:
-                return suspect(*args, **named)
-            except Exception as error:
-                stopped.append(error)
-                raise
-
-        try:
-            return answer(watched)
-        except AssertionError:
-            return False
-        except Exception:
-            if not stopped:
-                raise
-            return False
-
-    return test
 
 
 class Exercise:
@@ -435,8 +390,12 @@ def where(error):
     return f"In line {line} of {frame.f_code.co_name}" + (f", `{text}`" if text else "")
 
 
+OURS = __file__, __file__.replace("diagnosis", "testing")
+"""Whose lines no reader has written."""
+
+
 def _ours(frame_and_line):
-    return frame_and_line[0].f_code.co_filename == __file__
+    return frame_and_line[0].f_code.co_filename in OURS
 
 
 def wrong_shape(exercise, trials):

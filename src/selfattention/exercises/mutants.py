@@ -5,8 +5,9 @@ from itertools import combinations
 import numpy as np
 
 from selfattention import formulas
-from selfattention.exercises.diagnosis import exercise, exercise_in_testing
+from selfattention.exercises.diagnosis import exercise
 from selfattention.exercises.evidence import show
+from selfattention.exercises.testing import exercise_in_testing
 from selfattention.formulas import greedy_suite
 from selfattention.mutants.attention import scale_by_d_k, softmax_over_the_queries
 from selfattention.mutants.kill_matrix import killers

@@ -1,9 +1,12 @@
 """Exercises of chapter 11."""
 
+from dataclasses import replace
+
 import numpy as np
 
-from selfattention.exercises.diagnosis import exercise, exercise_in_testing
+from selfattention.exercises.diagnosis import exercise
 from selfattention.exercises.evidence import show
+from selfattention.exercises.testing import exercise_in_testing
 from selfattention.formulas import (
     append_ones,
     frequencies,
@@ -22,6 +25,13 @@ from selfattention.mutants.rotary import (
     sines_forgotten,
     the_other_convention,
 )
+from selfattention.recipes.recipe import Mistake
+from selfattention.recipes.rotary import HALVES, ROTARY
+
+NEIGHBOURS_ONLY = replace(
+    ROTARY, mistakes=(*ROTARY.mistakes, Mistake("pairing", HALVES, the_other_convention))
+)
+"""Rotary positions for whoever was asked for neighbours."""
 
 
 def one_readout_for_all_places(trial):
@@ -83,6 +93,7 @@ def _queries(n, d):
 
 @exercise(
     cases=[(_queries(2, 4), np.array([0, 3])), (_queries(5, 8), np.array([0, 1, 2, 30, 4000]))],
+    recipe=NEIGHBOURS_ONLY,
     worth_trying="float32, columns in Fortran's order, two heads with leading axes. What does `.view` say?",
 )
 def complex_rotary(Q, positions):

@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from selfattention.exercises.diagnosis import exercise, exercise_in_testing
+from selfattention.exercises.diagnosis import exercise
 from selfattention.exercises.evidence import numbers, show
+from selfattention.exercises.testing import exercise_in_testing
 from selfattention.formulas import (
     finish_state,
     log_sum_exp,
@@ -15,6 +16,7 @@ from selfattention.formulas import (
     tile_state,
     tiled_traffic,
 )
+from selfattention.recipes.merge import MERGE
 
 
 def state_from_zero(level):
@@ -90,6 +92,7 @@ def _empty(n, d_v):
         (*_empty(3, 2), *_empty(3, 2)),
     ],
     edge=lambda O_1, L_1, O_2, L_2: np.isneginf([*L_1, *L_2]).any(),
+    recipe=MERGE,
     worth_trying="three machines, merged two and two in any order; then a machine without a single key.",
 )
 def merge_outputs(O_1, L_1, O_2, L_2):

@@ -12,6 +12,7 @@ from selfattention.mutants import cbam_channels as wrong_channels
 from selfattention.mutants import patches as wrong_patches
 from selfattention.mutants import relative_position_index as wrong_index
 from selfattention.mutants import rollout as wrong_rollout
+from selfattention.recipes.gates import CBAM, of_weights
 
 
 def _numbered(channels, high, wide):
@@ -87,6 +88,7 @@ def largest_of_all(trial):
 @exercise(
     cases=[_maps((2, 1, 2), (2, 1), (1, 2)), _maps((5, 3, 7), (5, 2), (2, 5))],
     evidence=most_misjudged_channel,
+    recipe=of_weights(CBAM),
     worth_trying="a picture with a peak, and beside it a hole as deep. Which of the poolings sees it?",
 )
 def channel_weights(F, W_1, W_2):

@@ -2,8 +2,8 @@
 
     plt.style.use("selfattention.figures.book")
 
-One colour per role in every figure of the book, from the palette of Okabe and Ito (2008),
-which readers with any colour vision can tell apart.
+One colour per role in every figure of the book: the palette of Okabe and Ito (2008), moved a little until
+readers of any colour vision can tell any two apart (`tests/test_colours.py` measures it).
 """
 
 import numpy as np
@@ -15,12 +15,12 @@ with needed():
 
 ROLES = {
     "X": "#555555",
-    "Q": "#0072B2",
-    "K": "#D55E00",
-    "V": "#009E73",
-    "S": "#56B4E9",
-    "A": "#CC79A7",
-    "O": "#E69F00",
+    "Q": "#0067AA",
+    "K": "#D15C00",
+    "V": "#009D71",
+    "S": "#49BFFF",
+    "A": "#B37B9E",
+    "O": "#EDAA1E",
     "Y": "#555555",
 }
 

@@ -3,9 +3,9 @@
 In step t rank r computes with keys of rank r − t, while they go on to rank r + 1 and the next ones arrive:
 what is waited for is what the computing did not cover. Shards are passed around in pieces of `KEYS` keys, one
 piece of every rank after the other, so that a rank holds its own shard and two pieces that travel. Of its
-queries `ROWS` at a time meet them, in `HEADS` heads, and of those alone there is another O. On the way back
-keys and values go around once more, and the sums of their gradients behind them, one step later, until each
-has come home.
+queries `ROWS` at a time meet them, in so many heads that these have `QUERIES` rows, and of those alone there
+is another O. On the way back keys and values go around once more, and the sums of their gradients behind
+them, one step later, until each has come home.
 
 PyTorch has an experimental `context_parallel` of its own. In 2.13, on a processor and by the plain kernel, it
 is right without a mask, and raises an error for a causal one; rules it has none.
@@ -32,10 +32,10 @@ from selfattention.parallel.arguments import Share
 from selfattention.parallel.links import Link
 from selfattention.parallel.shards import (
     OfHeads,
-    Scattered,
+    Placed,
+    Shard,
     Shards,
     checked,
-    part_of,
     pieces,
     places,
     places_within,
@@ -45,7 +45,7 @@ from selfattention.parallel.sums import shared
 
 KEYS = 1024  # of a rank, that travel at a time: a message long enough to hide its latency
 ROWS = 4096  # queries of a rank, that meet a piece at a time
-HEADS = 2  # of them at a time, or a whole group: their part of a piece stays near the processor
+QUERIES = 8192  # rows of all heads that do: of few rows more heads at a time, but always whole groups
 
 
 def ring(
@@ -107,7 +107,7 @@ class _Ring(torch.autograd.Function):
         state = _State(Q, V, share)
 
         def meet(where, keys):
-            for tile in _tiles(share, keys):
+            for tile in _tiles(share, keys.spans):
                 state.see(tile.mine, *tile.of(Q, keys.K, keys.V, bias))
 
         _around(link, call, share, K, V, "ring", meet)
@@ -129,7 +129,7 @@ class _Ring(torch.autograd.Function):
 
         def meet(where, keys):
             sums = _Keys(keys.rank, keys.cut, K, V, torch.zeros_like(keys.packed, dtype=share.sums))
-            for tile in _tiles(share, keys):
+            for tile in _tiles(share, keys.spans):
                 back.add(tile, *tile.of(Q, keys.K, keys.V, bias), sums.K, sums.V)
             home.add(where, sums)
 
@@ -252,48 +252,50 @@ def _words(spans, K, V):
 
 
 class _Tile:
-    """Some of this rank's queries, in some heads, beside the keys that are here, and their rule."""
+    """Some of this rank's queries, in some heads, beside keys that are here, in one range, and their rule."""
 
-    def __init__(self, share, rows, heads, groups, spans, rule):
-        self.share, self.spans, self.rule = share, spans, rule
+    def __init__(self, share, rows, heads, columns, groups, keys, rule):
+        self.share, self.keys, self.rule = share, keys, rule
         self.mine = ..., slice(heads.start, heads.stop), rows
-        self.theirs = ..., slice(groups.start, groups.stop), slice(None), slice(None)
+        self.theirs = ..., slice(groups.start, groups.stop), columns, slice(None)
 
     def of(self, Q, K, V, bias):
         """The contract's arguments for this tile."""
         if bias is not None:
-            bias = torch.cat([bias[*self.mine, span.start : span.stop] for span in self.spans], -1)
+            bias = bias[*self.mine, self.keys.start : self.keys.stop]
         arrays = Q[*self.mine, :], K[self.theirs], V[self.theirs]
         scores = {"scale": self.share.scale, "softcap": self.share.softcap}
         return *arrays, scores | {"mask": self.rule, "bias": bias}
 
 
-def _tiles(share, keys) -> Iterator[_Tile]:
-    """The tiles of this rank's queries and the keys that are here in which somebody may see somebody."""
-    for rows, part in _rows(share.shards[share.rank]):
-        rule = Scattered(share.rule, part, keys.spans)
-        says = rule.says(range(tokens(part)), range(tokens(keys.spans)))
-        if says is Says.NOBODY:
-            continue
-        for groups, heads in _heads(share.Q, share.K):
-            told = OfHeads(rule, heads) if says is Says.SOMEBODY else None
-            yield _Tile(share, rows, heads, groups, keys.spans, told)
+def _tiles(share, spans: Shard) -> Iterator[_Tile]:
+    """The tiles of this rank's queries and those keys in which somebody may see somebody."""
+    for rows, span in _rows(share.shards[share.rank]):
+        for columns, keys in zip(places(spans), spans, strict=True):
+            says = share.rule.says(span, keys)
+            if says is Says.NOBODY:
+                continue
+            rule = Placed(share.rule, span.start, keys.start)
+            for groups, heads in _heads(share.Q, share.K, len(span)):
+                told = OfHeads(rule, heads) if says is Says.SOMEBODY else None
+                yield _Tile(share, rows, heads, columns, groups, keys, told)
 
 
 def _rows(shard):
     """A shard's rows, so many at a time: where they are, and their positions."""
-    for i in range(0, tokens(shard), ROWS):
-        rows = range(i, min(i + ROWS, tokens(shard)))
-        yield slice(rows.start, rows.stop), part_of(shard, rows)
+    for place, span in zip(places(shard), shard, strict=True):
+        for i in range(0, len(span), ROWS):
+            part = span[i : i + ROWS]
+            yield slice(place.start + i, place.start + i + len(part)), part
 
 
-def _heads(Q, K):
-    """Groups and their heads, so many at a time that these are `HEADS`, or one group."""
+def _heads(Q, K, rows):
+    """Groups and their heads, so many at a time that they have `QUERIES` rows, or one group."""
     h, g = (array.shape[-3] if array.dim() > 2 else 1 for array in (Q, K))
     if not g:
         return
     ratio = h // g
-    count = max(1, HEADS // ratio)
+    count = max(1, QUERIES // (rows * ratio))
     for i in range(0, g, count):
         groups = range(i, min(i + count, g))
         yield groups, range(groups.start * ratio, groups.stop * ratio)
@@ -367,17 +369,13 @@ class _Back:
             _, L_t = self.share.module.attention(q, k, v, **options)
             scaled, own = self._by_own_weights(mine, L_t)
             if self.dB is not None:
-                self._add_to_bias(tile, bias_backward(scaled, q, k, v, O, own, **options))
+                given = scaled, q, k, v, O, own
+                self.dB[*mine, tile.keys.start : tile.keys.stop] = bias_backward(*given, **options)
             dO, L = torch.where(hard[..., None], scaled, dO), torch.where(hard, own, L)
         dq, dk, dv = self.share.module.attention_backward(dO, q, k, v, O, L, **options)
         self.dQ[*mine, :] += dq
         dK[tile.theirs] += dk
         dV[tile.theirs] += dv[..., : dV.shape[-1]]
-
-    def _add_to_bias(self, tile, dB):
-        """Each tile has keys of its own: what is added to is 0."""
-        for here, there in zip(places(tile.spans), tile.spans, strict=True):
-            self.dB[*tile.mine, there.start : there.stop] = dB[..., here]
 
     def _by_own_weights(self, mine, L_t):
         """dO times the tile's share of each row, e^{L_t − c} / Z, and L_t; of a row of NaN nothing."""

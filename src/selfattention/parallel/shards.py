@@ -85,32 +85,40 @@ def places_within(part: Shard, shard: Shard) -> list[slice]:
     ]
 
 
-def part_of(shard: Shard, rows: range) -> Shard:
-    """The positions that these rows of a shard stand for."""
-    cuts = (
-        span[max(rows.start - place.start, 0) : max(rows.stop - place.start, 0)]
-        for place, span in zip(places(shard), shard, strict=True)
-    )
-    return tuple(cut for cut in cuts if cut)
+class Placed(Rule):
+    """A rule, asked by rows and columns that stand `down` and `along` places further on.
 
+    What it has said it knows: every head asks again.
+    """
 
-class Scattered(Rule):
-    """A rule of the whole, asked by rows and columns of two shards, which stand together here."""
-
-    def __init__(self, rule: Rule, queries: Shard, keys: Shard):
-        self.rule, self.queries, self.keys = rule, queries, keys
+    def __init__(self, rule: Rule, down: int, along: int):
+        self.rule, self.down, self.along = rule, down, along
+        self.said: dict[tuple[range, range], Says] = {}
+        self.tiles: dict[tuple[range, range], np.ndarray] = {}
 
     def tile(self, rows: range, columns: range) -> np.ndarray:
-        along = part_of(self.keys, columns)
-        return np.block([[self.rule.tile(i, j) for j in along] for i in part_of(self.queries, rows)])
+        if (rows, columns) not in self.tiles:
+            self.tiles[rows, columns] = self.rule.tile(*self._moved(rows, columns))
+        return self.tiles[rows, columns]
 
     def says(self, rows: range, columns: range) -> Says:
-        along = part_of(self.keys, columns)
-        said = {self.rule.says(i, j) for i in part_of(self.queries, rows) for j in along}
-        return said.pop() if len(said) == 1 else Says.SOMEBODY
+        if (rows, columns) not in self.said:
+            self.said[rows, columns] = self.rule.says(*self._moved(rows, columns))
+        return self.said[rows, columns]
+
+    def _moved(self, rows, columns):
+        return (
+            range(rows.start + self.down, rows.stop + self.down),
+            range(columns.start + self.along, columns.stop + self.along),
+        )
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        queries, keys = self.rule.ends
+        return queries - self.down, keys - self.along
 
     def __repr__(self):
-        return f"{self.rule!r} of queries {self.queries}, keys {self.keys}"
+        return f"{self.rule!r} from query {self.down}, key {self.along}"
 
 
 class OfHeads(Rule):

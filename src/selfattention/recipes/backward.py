@@ -43,7 +43,7 @@ class Backward:
     upstream: Callable = as_it_is
     returned: Callable = as_they_are
 
-    def __call__(self, dO, Q, K, V):
+    def __call__(self, dO, Q, K, V, A=None):  # weights that are handed over are those that it makes
         A = self.softmax(Q @ K.swapaxes(-1, -2) / self.forward_root(Q))
         dO = self.upstream(dO)
         dS = self.through(A, dO @ V.swapaxes(-1, -2)) / self.root(Q)

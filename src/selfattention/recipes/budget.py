@@ -24,12 +24,18 @@ def nudged(inputs):
     )
 
 
-def allowed(exact, rough, dtype):
+def scale(arrays):
+    """The largest number of all: what one of them owes to rounding may come from another."""
+    return max((np.abs(x[np.isfinite(x)]).max(initial=0.0) for x in arrays), default=0.0)
+
+
+def allowed(exact, rough, dtype, beside=0.0):
     """By how much an answer in `dtype` may be off: four times what rounding comes to, and some units.
 
     `rough` is the recipe's of nudged inputs in float32, for whoever computes in another order rounds
     otherwise and is right as well; another dtype errs as many times more or less as its last place is
-    worth. Never more than a hundredth of the largest number, for what rounding has spoilt explains nothing.
+    worth. Never more than a hundredth of the largest number, for what rounding has spoilt explains nothing,
+    but for the last place of the largest number `beside`: what should cancel out leaves as much.
     """
     if exact.shape != rough.shape:
         return 0.0
@@ -37,16 +43,17 @@ def allowed(exact, rough, dtype):
     off = np.abs(rough[both] - exact[both]).max(initial=0.0)
     largest = np.abs(exact[both]).max(initial=0.0)
     eps = float(np.finfo(dtype).eps)
-    return min(4 * off * eps / float(np.finfo(np.float32).eps) + ROUNDINGS * eps * largest, largest / 100)
+    spoilt = min(4 * off * eps / float(np.finfo(np.float32).eps) + ROUNDINGS * eps * largest, largest / 100)
+    return max(spoilt, eps * beside)
 
 
-def far(given, exact):
+def far(given, exact, beside=0.0):
     """Whether no rounding explains the difference: most explanations end here, at little cost."""
     if given.shape != exact.shape:
         return True
     both = np.isfinite(exact) & np.isfinite(given)
     largest = np.abs(exact[both]).max(initial=0.0)
-    return bool((np.abs(given[both] - exact[both]) > largest / 50).any())
+    return bool((np.abs(given[both] - exact[both]) > max(largest / 50, 1e-6 * beside)).any())
 
 
 def same(given, rounded, allowance):

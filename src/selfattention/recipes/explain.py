@@ -5,7 +5,7 @@ from enum import IntEnum
 
 import numpy as np
 
-from selfattention.recipes.budget import allowed, as_computed, far, nudged, same
+from selfattention.recipes.budget import allowed, as_computed, far, nudged, same, scale
 from selfattention.recipes.recipe import Change, Convention, Known, Mistake, Reading, apart
 
 
@@ -59,7 +59,8 @@ class Weight(IntEnum):
     MISTAKE = 2
     MISTAKE_AND_CONVENTION = 3
     TWO_MISTAKES = 4
-    UNKNOWN = 5
+    TWO_MISTAKES_AND_CONVENTION = 5
+    UNKNOWN = 6
 
 
 class Engine:
@@ -83,19 +84,22 @@ class Engine:
     def explained(self, changes, outcomes) -> Explanation | None:
         """The explanation, if the changes give every outcome with one of the readings."""
         precisions = self._precisions(changes, None, outcomes)
-        if all(precisions):
+        if _enough(precisions):
             return Explanation(changes, None, _usual(precisions))
         if self._finite(changes, outcomes[: len(precisions)]):
             return None
         for reading in self.known.readings:
             if all(apart(reading, change) for change in changes):
                 precisions = self._precisions(changes, reading, outcomes)
-                if all(precisions):
+                if _enough(precisions):
                     return Explanation(changes, reading, _usual(precisions))
         return None
 
     def _precisions(self, changes, reading, outcomes):
-        """For each outcome the finest precision in which it comes out so; None, and no more, if none."""
+        """For each outcome the finest precision in which it comes out so, NO_MATTER where rounding decides.
+
+        None, and no more, where it does not come out so.
+        """
         found = []
         for outcome in outcomes:
             found.append(self._precision(changes, reading, outcome))
@@ -105,15 +109,34 @@ class Engine:
 
     def _precision(self, changes, reading, outcome):
         exact = self.computed(changes, reading, outcome, np.dtype(np.float64))
-        if exact is None or len(exact) != len(outcome.given) or any(map(far, outcome.given, exact)):
+        if exact is None or [x.shape for x in exact] != [x.shape for x in outcome.given]:
             return None
-        rough = self.computed(changes, reading, outcome, np.dtype(np.float32), nudged)
+        beside = scale(exact)
+        off = any(far(g, e, beside) for g, e in zip(outcome.given, exact, strict=True))
+        if off and not self._fragile(changes, reading, outcome, exact):
+            return None
+        if off:
+            return NO_MATTER
+        ways = [changes, *((*changes, o) for o in self.known.orders if all(apart(o, c) for c in changes))]
         for precision in outcome.precisions:
-            rounded = self.computed(changes, reading, outcome, precision)
-            four = zip(outcome.given, rounded, exact, rough, strict=True)
-            if all(same(given, r, allowed(e, c, precision)) for given, r, e, c in four):
+            if any(self._rounds_so(way, reading, outcome, precision, exact) for way in ways):
                 return precision
-        return None
+        return NO_MATTER if self._fragile(changes, reading, outcome, exact) else None
+
+    def _rounds_so(self, way, reading, outcome, precision, exact):
+        """Whether rounding explains the rest: as if all was computed so, or some of it better."""
+        rough = self.computed(way, reading, outcome, np.dtype(np.float32), nudged)
+        rounded = self.computed(way, reading, outcome, precision)
+        beside = scale(exact)
+        budgets = [allowed(e, c, precision, beside) for e, c in zip(exact, rough, strict=True)]
+        return any(all(map(same, outcome.given, arrays, budgets)) for arrays in (rounded, exact))
+
+    def _fragile(self, changes, reading, outcome, exact):
+        """Whether a unit in the last place makes other numbers: ties, or a sum that is nearly 0."""
+        if not any(change.fragile for change in changes):
+            return False
+        rough = self.computed(changes, reading, outcome, np.dtype(np.float64), nudged)
+        return any(map(far, rough, exact))
 
     def _finite(self, changes, outcomes):
         """Whether no number is infinite or none at all: then no row sees nobody, and no reading matters."""
@@ -134,6 +157,15 @@ class Engine:
         return self.kept[key]
 
 
+NO_MATTER = "rounding decides"
+
+
+def _enough(precisions):
+    """Whether all come out so, and not half of them by rounding."""
+    return all(precisions) and 2 * precisions.count(NO_MATTER) < len(precisions)
+
+
 def _usual(precisions):
     """That of the middle, from fine to coarse."""
+    precisions = [precision for precision in precisions if precision is not NO_MATTER]
     return sorted(precisions, key=lambda precision: np.finfo(precision).eps)[(len(precisions) - 1) // 2]

@@ -154,11 +154,11 @@ def over_the_batch(p, X, W_Q, W_K, W_V, W_O, h):
 
 def slices_first(p, X, W_Q, W_K, W_V, W_O, h):
     slices = blocks(X, h)
-    Q, K, V = (slices @ _diagonal_blocks(W, h) for W in (W_Q, W_K, W_V))
+    Q, K, V = (slices @ diagonal_blocks(W, h) for W in (W_Q, W_K, W_V))
     return p.finish(p.output(p.merge(p.heads(p.attend(Q, K, V))), W_O), X)
 
 
-def _diagonal_blocks(W, h):
+def diagonal_blocks(W, h):
     rows, columns = W.shape
     return W.reshape(h, rows // h, h, columns // h)[np.arange(h), :, np.arange(h)]
 
@@ -203,4 +203,5 @@ CONVENTIONS = tuple(
     for convention in attention.CONVENTIONS
     if convention.path == "always" or convention.path.startswith("softmax")
 )
-HEADS = Known("multi-head attention", Heads(), MISTAKES, CONVENTIONS)
+ORDERS = tuple(order.inside("attend") for order in attention.ORDERS)
+HEADS = Known("multi-head attention", Heads(), MISTAKES, CONVENTIONS, orders=ORDERS)

@@ -8,7 +8,7 @@ import numpy as np
 from selfattention.mutants import attention as wrong_attention
 from selfattention.mutants import multi_head_attention as wrong_heads
 from selfattention.mutants import softmax as wrong
-from selfattention.recipes.recipe import Convention, Known, Mistake
+from selfattention.recipes.recipe import Convention, Known, Mistake, Order
 
 # The parts, each as it should be.
 
@@ -137,6 +137,14 @@ def logarithm(A):
     return np.log(A)
 
 
+def by_the_log_sum_exp(p, S):
+    """exp(S − L): where scores are large, L is as coarse as they are."""
+    S = p.look(S)
+    axis = p.axis(S)
+    c = p.shift(S, axis)
+    return p.finish(np.exp(S - (c + np.log(p.divisor(p.power(S - c), axis, c)))))
+
+
 def without_exponentials(p, S):
     return S / p.divisor(S, p.axis(S), 0)
 
@@ -177,11 +185,12 @@ MISTAKES = (
     Mistake("look", sign_lost, sign_lost),
     Mistake("finish", again, again),
     Mistake("finish", logarithm, logarithm),
-    Mistake("order", without_exponentials, wrong.divided_by_their_sum),
+    Mistake("order", without_exponentials, wrong.divided_by_their_sum, fragile=True),
     Mistake("order", scores_themselves, wrong_attention.softmax_forgotten),
     Mistake("order", alike, wrong_attention.plain_average),
-    Mistake("order", best_only, wrong_attention.most_alike_only),
+    Mistake("order", best_only, wrong_attention.most_alike_only, fragile=True),
     Mistake("order", each_by_itself, each_by_itself),
 )
 CONVENTIONS = (Convention("divisor", sum_with_nobody, sum_with_nobody),)
-SOFTMAX = Known("softmax", Softmax(), MISTAKES, CONVENTIONS)
+ORDERS = (Order("order", by_the_log_sum_exp, by_the_log_sum_exp),)
+SOFTMAX = Known("softmax", Softmax(), MISTAKES, CONVENTIONS, orders=ORDERS)
