@@ -58,8 +58,8 @@ def mine(q, k, v):
 
 print(examine(mine))"""
 YOURS_OFF = (
-    "“Try it” is off: this copy of the book was built without Python for the browser. The command that comes "
-    "next does the same with a file of yours, and takes PyTorch as well. It would begin with this function:"
+    "This copy of the book has no Python for the browser. The command that comes next does the same with a "
+    "file of yours, and takes PyTorch as well. It would begin with this function:"
 )
 
 log = logging.getLogger(__name__)
@@ -212,26 +212,29 @@ def box(chapter, imports, size):
     source = f"{imports}\n\nprint(formulas.{snake(chapter.equations[0])}.__doc__)"
     code = nodes.literal_block(source, source, language="python")
     container = nodes.container(ids=["try-it"])
-    container += [ready(size), code, button(OWN_CELL, imports=imports, bytes=size)]
+    words = ready("The exercises can", size, "Every cell has these names:")
+    container += [words, code, button(OWN_CELL, imports=imports, bytes=size)]
     return container
 
 
 def your_box(size):
-    """A function of the reader's own, and its verdict."""
+    """A function of the reader's own, and its verdict; or a line, and the function to begin with."""
     code = nodes.literal_block(YOURS, YOURS, language="python")
+    if not size:
+        return nodes.container("", nodes.paragraph("", YOURS_OFF, ids=["try-it-off"]), code)
     container = nodes.container(ids=["try-it"])
-    words = ready(size) if size else nodes.paragraph("", YOURS_OFF, ids=["try-it-off"])
-    container += [words, code, button(OWN_CELL, size, imports=IMPORTS, bytes=size)]
+    container += [ready("A function can", size, "Begin with this one:"), code]
+    container += button(OWN_CELL, imports=IMPORTS, bytes=size)
     return container
 
 
-def ready(size):
+def ready(what, size, next_words):
     return nodes.paragraph(
         "",
-        "The exercises can be tried on this page: Python runs in your browser. The first Run fetches it from "
+        f"{what} be tried on this page: Python runs in your browser. The first Run fetches it from "
         f"this site, {size / 1e6:.0f}\N{NO-BREAK SPACE}MB (",
         nodes.reference("", "Pyodide", refuri="https://pyodide.org"),
-        nodes.Text(" and NumPy); what you write stays with you. Every cell has these names:"),
+        nodes.Text(f" and NumPy); what you write stays with you. {next_words}"),
     )
 
 
