@@ -437,7 +437,7 @@ def test_no_more_than_two_shards_travel_at_a_time(workers):
 def test_a_rank_of_a_ring_holds_the_words_of_the_formula(workers, piece):
     """Counted in the process before each tile: its own shard, and room for two pieces, of 5, 3 or 1 key."""
     case = Case(b=1, h=6, g=2, n=20, m=20)
-    for held in workers.run(4, cases.in_pieces, piece, 2, cases.words_held, "ring", case):
+    for held in workers.run(4, cases.in_pieces, piece, 60, cases.words_held, "ring", case):
         assert set(held) == {ring_words(5, 5, piece, case.h, case.g, case.d_k, case.d_v)}
 
 

@@ -11,6 +11,8 @@ import pytest
 import slides
 from test_browser import _browser
 
+from selfattention.figures import ROLES
+
 HERE = Path(__file__).parent
 by_lecture = pytest.mark.parametrize("path", slides.lectures(), ids=lambda path: path.stem)
 
@@ -75,7 +77,7 @@ def test_a_drawing_stands_under_the_title_in_the_colours_of_the_book(monkeypatch
     assert [(s.kind, slides.html(s.shown), s.notes) for s in told.slides] == [
         ("title", "<svg>softmax_a_*b*</svg>", ["What it shows."])
     ]
-    assert "--role-q: #0072b2" in slides.style_of_drawings()
+    assert f"--role-q: {ROLES['Q'].lower()}" in slides.style_of_drawings()
 
 
 def test_letters_of_a_heading_are_set():
