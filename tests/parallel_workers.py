@@ -26,7 +26,7 @@ CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(
     ["torch.distributed", "parallel_workers", "parallel_cases", "selfattention.parallel.__main__"]
 )
-PATIENCE = 60  # seconds; a case takes less than one
+PATIENCE = 240  # seconds; a case takes less than one, and a busy machine many
 
 
 class Pool:
