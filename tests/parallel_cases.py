@@ -194,6 +194,12 @@ def block_with_cap_and_sink(link, way):
     return numbers([Y, *torch.autograd.grad(Y, leaves, dY[mine])]), numbers(theirs)
 
 
+def a_sink_of_no_head(link):
+    """A rank without heads, and a sink of one."""
+    X, wide, high = torch.ones(3, 5), torch.ones(5, 0), torch.ones(0, 5)
+    head_parallel(X, wide, wide, wide, high, 0, 0, group=link, sink=torch.ones(1))
+
+
 def sinks_that_are_none(link, way):
     """O and L with sinks of −∞, NaN and ∞, one for each of three heads; the same by one process."""
     rng = torch.Generator().manual_seed(0)

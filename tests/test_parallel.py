@@ -593,6 +593,8 @@ def test_a_sink_or_a_cap_that_does_not_fit_is_refused(workers):
         assert said == "sink has shape (3,); wanted (4,), one for each head"
         (_, said), _ = workers.errors(2, cases.differing, way, each=[{"softcap": 0}, {}])
         assert said.startswith("softcap is 0; wanted ")
+    (_, said), _ = workers.errors(2, cases.a_sink_of_no_head)
+    assert said == "sink has shape (1,); wanted (0,), for this rank has no heads"
 
 
 def test_a_block_whose_ranks_differ_is_found_as_well(workers):

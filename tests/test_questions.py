@@ -217,6 +217,17 @@ def test_the_groups_hold_every_question_once_and_in_order():
     assert [name for names in GROUPS.values() for name in names] == list(QUESTIONS)
 
 
+def test_who_is_asked_alone_leaves_the_others_in_the_file(tmp_path, monkeypatch):
+    """On a machine that has no answers of theirs."""
+    file = tmp_path / "dialects.json"
+    file.write_bytes(recorded.FILE.read_bytes())
+    monkeypatch.setattr(record, "FILE", file)
+    monkeypatch.setattr(record, "place", lambda: tmp_path)
+    monkeypatch.setattr(record, "answers_of", lambda name: None)
+    record.main("torch")
+    assert file.read_bytes() == recorded.FILE.read_bytes()
+
+
 def test_the_file_is_small_enough_for_a_page():
     assert os.path.getsize(recorded.FILE) < 300_000
 

@@ -83,7 +83,8 @@ def _in_parts(asked: Asked) -> Call:
     V = np.swapaxes(asked.V, -1, -2)
     given = {"q": asked.Q, "k": asked.K, "v": asked.V}
     bias = asked.bias if asked.literal is None else asked.literal
-    shape, mask = (*asked.Q.shape[:-1], asked.V.shape[-1]), None
+    shape = (*asked.Q.shape[:-1], asked.V.shape[-1])
+    mask = None if bias is None else _spelt_out(asked, bias)
 
     def graph(g, room, q, k, v, mask, sink):
         S = g["mul_mat"](room, k, q)
@@ -94,9 +95,6 @@ def _in_parts(asked: Asked) -> Call:
             g["soft_max_add_sinks"](A, sink)
         return g["mul_mat"](room, v, A)
 
-    mask = (
-        None if bias is None else np.broadcast_to(bias, (*bias.shape[:2], *_scores(asked))).astype("float32")
-    )
     causal = {"diag_mask_inf": asked.past} if asked.causal else {}
     options = {"mask": bias, "scale": scale, "sinks": asked.sink, **causal}
 
@@ -108,8 +106,9 @@ def _in_parts(asked: Asked) -> Call:
     return Call(function, "ggml_soft_max_ext", given, options)
 
 
-def _scores(asked):
-    return asked.Q.shape[-2], asked.K.shape[-2]
+def _spelt_out(asked, bias):
+    """For every query and key; heads and batches of one are spread by the operator."""
+    return np.broadcast_to(bias, (*bias.shape[:2], asked.Q.shape[-2], asked.K.shape[-2])).astype("float32")
 
 
 def _padded(bias):
