@@ -78,7 +78,7 @@ witness: $(VENV)/witness  ## the language model beside transformers', on the sam
 	$(BIN)/pytest -n 0 tests/witness/transformers_agrees.py
 
 layers: $(VENV)/layers  ## examine attention layers of public packages as they are; writes the log
-	$(BIN)/pytest -n 0 -W default tests/public_layers/layers_are_right.py
+	$(VENV)/of-layers/bin/pytest --noconftest -o addopts= -W default -s -q tests/public_layers/layers_are_right.py
 
 course: setup  ## every chapter as a student's and an instructor's notebook, and the wheel, into _build/course
 	$(BIN)/python notebooks/course.py
@@ -109,7 +109,12 @@ bench: $(VENV)/peers  ## race implementations, pictures, language model and proc
 	$(if $(filter-out --quick,$(ARGS)),,$(BIN)/python benchmarks/decoding.py $(ARGS))
 	$(if $(filter-out --quick,$(ARGS)),,$(BIN)/python benchmarks/devices.py $(ARGS))
 
-$(VENV)/peers $(VENV)/layers $(VENV)/mutate $(VENV)/witness $(VENV)/classroom $(VENV)/pdf: $(VENV)/installed
+$(VENV)/layers: pyproject.toml  # an environment of its own
+	$(PYTHON) -m venv $(VENV)/of-layers
+	$(VENV)/of-layers/bin/pip install --quiet -e '.[layers,pytest]'
+	@touch $@
+
+$(VENV)/peers $(VENV)/mutate $(VENV)/witness $(VENV)/classroom $(VENV)/pdf: $(VENV)/installed
 	$(BIN)/pip install --quiet -e '.[$(@F)]' -c constraints.txt
 	@touch $@
 

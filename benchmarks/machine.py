@@ -44,16 +44,18 @@ def _version(name):
 
 
 def limits():
-    """One thread's best: of two matrix products, in GFLOP/s, and of reading memory, in GB/s.
+    """One thread's best: of matrix products, in GFLOP/s, and of reading memory, in GB/s; on random numbers.
 
     NumPy's product of large matrices, and that of one tile that never leaves the first-level cache,
-    which does nothing but multiply and add: no attention can do its products faster.
+    which does nothing but multiply and add: no attention can do its products faster with vectors. The same
+    on matrix tiles, where they are: of bfloat16, and of float32 as six products of pieces.
     """
-    A, C = np.ones((2, 2048, 2048), np.float32), np.empty((2048, 2048), np.float32)
-    x = np.ones(2**26, np.float32)  # 256 MiB: more than most caches hold
+    A, C = _drawn(2, 2048, 2048), np.empty((2048, 2048), np.float32)
+    x = _drawn(2**26)  # 256 MiB: more than most caches hold
     return {
         "matmul_gflops": round(2 * 2048**3 / _seconds(lambda: np.matmul(A[0], A[1], out=C)) / 1e9, 1),
         "tile_gflops": round(_tile_flops_per_second() / 1e9, 1),
+        **_matrix_tiles(),
         "read_gbps": round(x.nbytes / _seconds(lambda: x @ x) / 1e9, 1),
     }
 
@@ -63,7 +65,7 @@ def _tile_flops_per_second(times=10**5):
 
     from selfattention.implementations.register_tiles import HEIGHT, product, tile_width
 
-    tiles = np.ones((3, tile_width(np.ones(1, np.float32)) ** 2), np.float32)
+    tiles = _drawn(3, tile_width(np.ones(1, np.float32)) ** 2)
 
     @njit
     def multiply(C, A, B):
@@ -72,6 +74,42 @@ def _tile_flops_per_second(times=10**5):
             product(C, 0, width, A, 0, width, 1, B, 0, width, width)
 
     return 2 * times * HEIGHT * tiles.shape[1] / _seconds(lambda: multiply(*tiles))
+
+
+def _drawn(*shape):
+    return np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
+
+
+def _matrix_tiles(times=10**5):
+    """Rates of `tile_products`, on tiles that stay in the first-level cache; None where there are none."""
+    from selfattention.implementations import IMPLEMENTATIONS
+
+    names = "bfloat16_tiles_gflops", "six_products_gflops"
+    if IMPLEMENTATIONS["matrix_tiled"].why_not():
+        return dict.fromkeys(names)
+    from numba import njit
+
+    from selfattention.implementations import numba_blocks as blocks
+    from selfattention.implementations import tile_products as tiles
+
+    X, C = (
+        blocks.scratch.py_func(size, np.empty(1, dtype))
+        for size, dtype in ((4 * tiles.PILE, np.uint16), (4 * tiles.SQUARE, np.float32))
+    )
+    X[:], deep = _drawn(len(X)).view(np.uint32) >> 16, 2  # numbers of bfloat16, as bits
+
+    def rate(product):
+        @njit
+        def multiply(settings, C, X):
+            tiles.configure(settings)
+            for _ in range(times):
+                product(C, 0, X, 0, 2 * tiles.PILE, tiles.PILE, X, 0, 2 * tiles.PILE, tiles.PILE, deep)
+            tiles.release()
+
+        flops = 2 * times * (2 * tiles.SIDE) ** 2 * deep * tiles.DEPTH
+        return round(flops / _seconds(lambda: multiply(tiles.settings(), C, X)) / 1e9, 1)
+
+    return dict(zip(names, (rate(tiles.bfloat16_product), rate(tiles.product)), strict=True))
 
 
 def _seconds(call, times=7):

@@ -30,6 +30,7 @@ from record import (
     HOW,
     heading,
     memory_exponents,
+    reached,
     shape,
     significant,
     statistics,
@@ -47,6 +48,8 @@ class Race:
     """What has been measured so far, and the workers that are at hand."""
 
     script = WORKER
+
+    limits = None  # of the machine; without them no row says what share it reaches
 
     def __init__(self, folder, seconds, rounds, also=()):
         self.folder, self.seconds, self.rounds, self.also = Path(folder), seconds, rounds, also
@@ -66,8 +69,8 @@ class Race:
             peak = runs[name].ask("memory")
             if self.works(name, peak, workload, threads):
                 row = {"candidate": name} | statistics(times, samples[YARDSTICK])
-                row |= {"error": prepared[name]["error"]} | peak
-                self.rows.append(heading(workload, threads) | row)
+                row = heading(workload, threads) | row | {"error": prepared[name]["error"]} | peak
+                self.rows.append(row | (reached(workload, row, self.limits) if self.limits else {}))
 
     def rounds_of(self, runs, repeats, clock, workload, threads):
         """name -> the times of all rounds; the yardstick runs once more at the end."""
@@ -149,6 +152,7 @@ def run(jobs, *, seconds, rounds, also=(), command="", report=print, of=Race):
     result |= {"how": HOW, "limits": limits()}
     with ExitStack() as stack:
         race = of(stack.enter_context(tempfile.TemporaryDirectory()), seconds, rounds, also)
+        race.limits = result["limits"] if of is Race else None
         stack.callback(race.dismiss)
         for done, (threads, workload) in enumerate(jobs):
             table.progress(done / len(jobs), f"{workload}, {threads} thread{'s' * (threads > 1)}")

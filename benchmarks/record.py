@@ -47,6 +47,19 @@ def statistics(times, yardstick):
     }
 
 
+def reached(workload, row, limits):
+    """What share of which limit a candidate has reached: of reading for decoding, of products else.
+
+    Products that nobody sees count for nothing. The limit is that of its arithmetic: vectors, or tiles.
+    """
+    if workload.n == 1:
+        name, rate = "read_gbps", workload.read() / row["seconds"]
+    else:
+        tiled = row["candidate"] == "matrix_tiled" and limits["six_products_gflops"]
+        name, rate = "six_products_gflops" if tiled else "tile_gflops", workload.flops() / row["seconds"]
+    return {"limit": name, "share": significant(rate / 1e9 / limits[name] / row["threads"])}
+
+
 def significant(x):
     return float(f"{x:.3g}")
 
@@ -61,10 +74,11 @@ def undisturbed(result):
     if share is None or share <= BUSY:
         return result
     why = f"other processes took {share:.0%} of the machine, and this is wall time"
-    names = "workload", "pass", "n", "threads", "candidate"
-    lost = [{key: row[key] for key in names} | {"why": why} for row in result["rows"] if row["threads"] > 1]
     kept = [row for row in result["rows"] if row["threads"] == 1]
-    return result | {"rows": kept, "not_measured": result["not_measured"] + lost}
+    lost = len(result["rows"]) - len(kept)
+    everything = dict.fromkeys(("workload", "pass", "n", "candidate"), "all") | {"threads": 2}
+    said = [everything | {"why": f"{lost} rows: {why}"}] if lost else []
+    return result | {"rows": kept, "not_measured": result["not_measured"] + said}
 
 
 def memory_exponents(rows):

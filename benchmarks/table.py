@@ -66,12 +66,10 @@ def fastest(rows, n, names):
 
 
 def summary(result):
-    rate, tile, bandwidth = (result["limits"][key] for key in ("matmul_gflops", "tile_gflops", "read_gbps"))
-    yield f"One thread's limits: NumPy's product {rate} GFLOP/s, one tile's {tile}, reading {bandwidth} GB/s"
+    yield "One thread's limits: " + ", ".join(f"{name} {rate}" for name, rate in result["limits"].items())
     for row in result["rows"]:
         if (row["workload"], row["pass"], row["n"], row["threads"]) == ("dense", "forward", 2048, 1):
-            share = 4 * 8 * 2048**2 * 64 / row["seconds"] / 1e9 / rate
-            yield f"  {row['candidate']:20} {share:4.0%} of NumPy's product's rate, dense n = 2048"
+            yield f"  {row['candidate']:20} {row['share']:4.0%} of {row['limit']}, dense n = 2048"
     for name, exponent in result["memory_exponent"].items():
         yield f"  {name:20} peak memory, dense, grows as n^{exponent}"
     for name, why in result["absent"].items():

@@ -75,6 +75,28 @@ class Workload:
             return self.visible()(np.arange(self.b)[:, None, None, None], 0, np.arange(self.m))
         return self.visible()(0, np.arange(self.n)[:, None], np.arange(self.m))
 
+    def seen(self):
+        """The share of all pairs of a query and a key that may see one another."""
+        visible, j = self.visible(), np.arange(self.m)
+        rows = (
+            (b, np.arange(i, min(i + ROWS, self.n))[:, None])
+            for b in range(self.b)
+            for i in range(0, self.n, ROWS)
+        )
+        return sum(int(visible(b, i, j).sum()) for b, i in rows) / (self.b * self.n * self.m)
+
+    def flops(self):
+        """Multiplications and additions of the products, for pairs that see one another; no others."""
+        scores = self.b * self.h * self.n * self.m * self.seen()
+        forward, five = 2 * scores * (self.d_k + self.d_v), 2 * scores * (3 * self.d_k + 2 * self.d_v)
+        projections = 8 * self.b * self.n * (self.h * self.d_k) ** 2 if self.name == "block" else 0
+        return forward + projections + (five if self.backward else 0)
+
+    def read(self):
+        """Bytes that have to be read at least: Q, K and V once, in float32."""
+        queries, keys = self.h * self.n * self.d_k, self.g * self.m * (self.d_k + self.d_v)
+        return 4 * self.b * (queries + keys)
+
     def exact(self):
         """The answers in float64: O, or O, dQ, dK, dV."""
         return _exact_block(self) if self.name == "block" else _exact(self, *self.inputs())
@@ -135,6 +157,27 @@ def others(windows):
     ]
 
 
+def small():
+    """Short sequences: many, as encoders of text and of pictures have them, few, and next to nothing."""
+    return [
+        Workload("texts", 128, 128, b=16, h=12, g=12),
+        Workload("texts, causal", 128, 128, "causal", b=16, h=12, g=12),
+        Workload("pictures", 197, 197, b=8, h=12, g=12),
+        Workload("picture", 197, 197, h=12, g=12),
+        Workload("short", 64, 64),
+        Workload("windows", 49, 49, b=64, h=3, g=3, d_k=32, d_v=32),
+        Workload("call", 16, 16, h=1, g=1, d_k=16, d_v=16),
+    ]
+
+
+def widths():
+    """Heads that are wider or narrower than 64."""
+    narrow = [
+        Workload("narrow", 9216, 9216, h=1, g=1, d_k=32, d_v=32, backward=both) for both in (False, True)
+    ]
+    return [Workload("wide", 2048, 2048, d_k=128, d_v=128), *narrow]
+
+
 def blocks(sizes):
     return [Workload("block", n, n) for n in sizes]
 
@@ -148,7 +191,8 @@ def full():
     forward = [square(name, 2**p) for name in ("dense", "causal") for p in (7, 9, 10, 11, 12, 13)]
     both = [square(name, 2**p, backward=True) for name in ("dense", "causal") for p in (7, 9, 10, 11, 12)]
     both += [square("window", 4096, backward=True), square("documents", 4096, backward=True)]
-    one = forward + both + others(windows=(2048, 4096, 8192)) + ladder() + blocks((512, 2048))
+    one = forward + both + others(windows=(2048, 4096, 8192)) + small() + widths()
+    one += ladder() + blocks((512, 2048))
     # Two threads from 512 on: below that a call is over before the second has woken.
     two = [w for w in one if w.n >= 512 and w.name in ("dense", "causal")]
     return [*((1, w) for w in one), *((2, w) for w in two)]

@@ -243,6 +243,218 @@ class Whole(nn.TransformerEncoderLayer):
         super().__init__(d_model, 3)
 
 
+# What stands inside: rotations, norms of heads, distances, gates.
+
+
+class Inside(nn.Module):
+    """A place for what is done to queries and keys, to scores, and to what comes of the heads."""
+
+    def __init__(self, d_model, n_heads):
+        super().__init__()
+        self.n_heads, self.d_k = n_heads, d_model // n_heads
+        self.q_proj, self.k_proj, self.v_proj, self.o_proj = (nn.Linear(d_model, d_model) for _ in range(4))
+
+    def split(self, x):
+        return x.unflatten(-1, (self.n_heads, -1)).transpose(1, 2)
+
+    def meet(self, q, k):
+        return self.split(q), self.split(k)
+
+    def add(self, scores):
+        return scores
+
+    def gate(self, heads, x):
+        return heads
+
+    def forward(self, x):
+        q, k = self.meet(self.q_proj(x), self.k_proj(x))
+        scores = self.add(q @ k.mT / math.sqrt(self.d_k))
+        heads = scores.softmax(-1) @ self.split(self.v_proj(x))
+        return self.o_proj(self.gate(heads.transpose(1, 2).flatten(2), x))
+
+
+class Turned(Inside):
+    """Rotary positions in halves."""
+
+    base = 10_000.0
+
+    def turn(self, x, axis=-2):
+        angles = torch.arange(x.shape[axis])[:, None] * self.base ** -(
+            torch.arange(0, self.d_k, 2) / self.d_k
+        )
+        freqs = torch.cat([angles, angles], -1)
+        freqs = freqs if axis == -2 else freqs[:, None]
+        a, b = x.chunk(2, -1)
+        return x * freqs.cos() + torch.cat([-b, a], -1) * freqs.sin()
+
+    def meet(self, q, k):
+        return self.turn(self.split(q)), self.turn(self.split(k))
+
+
+class TurnedAsComplexNumbers(Turned):
+    """Rotary positions, neighbours paired."""
+
+    def turn(self, x, axis=-2):
+        freqs = 10_000 ** -(torch.arange(0, self.d_k, 2) / self.d_k)
+        turns = torch.polar(torch.ones(x.shape[-2], len(freqs)), torch.arange(x.shape[-2])[:, None] * freqs)
+        return torch.view_as_real(
+            torch.view_as_complex(x.unflatten(-1, (-1, 2)).contiguous()) * turns
+        ).flatten(-2)
+
+
+class HalfTurned(Turned):
+    """A share of the columns, as GPT-NeoX has it."""
+
+    def __init__(self, d_model, n_heads):
+        super().__init__(d_model, n_heads)
+        self.rotary_width = self.d_k // 2
+
+    def turn(self, x, axis=-2):
+        r = self.rotary_width
+        angles = torch.arange(x.shape[-2])[:, None] * 10_000.0 ** -(torch.arange(0, r, 2) / r)
+        freqs = torch.cat([angles, angles], -1)
+        a, b = x[..., :r].chunk(2, -1)
+        return torch.cat([x[..., :r] * freqs.cos() + torch.cat([-b, a], -1) * freqs.sin(), x[..., r:]], -1)
+
+
+class QueriesTurned(Turned):
+    def meet(self, q, k):
+        return self.turn(self.split(q)), self.split(k)
+
+
+class TurnedByHeads(Turned):
+    """The axis of the heads taken for that of the tokens: queries and keys turn alike, and nothing shows."""
+
+    def meet(self, q, k):
+        return self.turn(self.split(q), -3), self.turn(self.split(k), -3)
+
+
+class TurnedByAnotherBase(Turned):
+    """A rotation by a base that nobody has."""
+
+    base = 77.0
+
+
+class NormedAndTurned(Turned):
+    """Qwen 3's: an RMSNorm of each head before the rotation."""
+
+    def __init__(self, d_model, n_heads):
+        super().__init__(d_model, n_heads)
+        self.q_norm, self.k_norm = nn.RMSNorm(self.d_k), nn.RMSNorm(self.d_k)
+
+    def meet(self, q, k):
+        return self.turn(self.q_norm(self.split(q))), self.turn(self.k_norm(self.split(k)))
+
+
+class NormedTogether(Inside):
+    """A LayerNorm before the heads are cut."""
+
+    def __init__(self, d_model, n_heads):
+        super().__init__(d_model, n_heads)
+        self.q_norm, self.k_norm = nn.LayerNorm(d_model), nn.LayerNorm(d_model)
+
+    def meet(self, q, k):
+        return self.split(self.q_norm(q)), self.split(self.k_norm(k))
+
+
+class NormedUnscaled(NormedTogether):
+    def add(self, scores):
+        return scores * math.sqrt(self.d_k)
+
+
+class Distances(Inside):
+    """A number for each distance and head."""
+
+    longest = 64
+
+    def __init__(self, d_model, n_heads):
+        super().__init__(d_model, n_heads)
+        self.rel_pos = nn.Embedding(2 * self.longest - 1, n_heads)
+
+    def add(self, scores):
+        i = torch.arange(scores.shape[-1])
+        return scores + self.rel_pos(i[None] - i[:, None] + self.longest - 1).permute(2, 0, 1)
+
+
+class Windowed(Inside):
+    """Swin's: a table for two directions."""
+
+    def __init__(self, dim, num_heads):
+        super().__init__(dim, num_heads)
+        self.relative_position_bias_table = nn.Parameter(torch.zeros(25, num_heads))
+        at = torch.stack(torch.meshgrid(torch.arange(3), torch.arange(3), indexing="ij")).flatten(1)
+        apart = at[:, :, None] - at[:, None] + 2
+        self.register_buffer("relative_position_index", apart[0] * 5 + apart[1])
+
+    def add(self, scores):
+        return scores + self.relative_position_bias_table[self.relative_position_index].permute(2, 0, 1)
+
+
+class ByKeysDistances(Inside):
+    """Shaw's: vectors for distances, which meet the queries; at 0 they say nothing."""
+
+    def __init__(self, d_model, n_heads):
+        super().__init__(d_model, n_heads)
+        self.rel_keys = nn.Parameter(torch.randn(127, self.d_k))
+
+    def meet(self, q, k):
+        self.queries = self.split(q)
+        return super().meet(q, k)
+
+    def add(self, scores):
+        i = torch.arange(scores.shape[-1])
+        vectors = self.rel_keys[i[None] - i[:, None] + 63]
+        return scores + torch.einsum("bhid,ijd->bhij", self.queries, vectors)
+
+
+class GatedHeads(Inside):
+    """A weight for each head and token."""
+
+    def __init__(self, d_model, n_heads):
+        super().__init__(d_model, n_heads)
+        self.gate_proj = nn.Linear(d_model, n_heads)
+
+    def gate(self, heads, x):
+        return heads * self.gate_proj(x).sigmoid().repeat_interleave(self.d_k, -1)
+
+
+class GatedNumbers(Inside):
+    """A weight for each number, without a bias."""
+
+    def __init__(self, d_model, n_heads):
+        super().__init__(d_model, n_heads)
+        self.to_gate = nn.Linear(d_model, d_model, bias=False)
+
+    def gate(self, heads, x):
+        return heads * torch.sigmoid(self.to_gate(x))
+
+
+class GatedWithoutHeads(GatedNumbers):
+    """A gate, and the scale by the whole width."""
+
+    def add(self, scores):
+        return scores / math.sqrt(self.n_heads)
+
+
+class Elsewhere(nn.Module):
+    """A decoder's look at an encoder, with a mask for it."""
+
+    def __init__(self, d_model, n_heads):
+        super().__init__()
+        self.attn = Separate(d_model, n_heads)
+
+    def forward(self, hidden_states, encoder_hidden_states=None, encoder_attention_mask=None):
+        other = hidden_states if encoder_hidden_states is None else encoder_hidden_states
+        mask = None if encoder_attention_mask is None else encoder_attention_mask[:, None, None]
+        return self.attn(hidden_states, other, other, mask)
+
+
+class ElsewhereTurnedRound(Elsewhere):
+    def forward(self, hidden_states, encoder_hidden_states=None, encoder_attention_mask=None):
+        mask = None if encoder_attention_mask is None else encoder_attention_mask
+        return super().forward(hidden_states, encoder_hidden_states, mask if mask is None else mask * 0 + 1)
+
+
 RIGHT = [
     (Separate, ["W_Q from W_q.weight", "give the mean of all values", "3 heads"]),
     (Separate(20, 5), ["5 heads"]),
@@ -254,6 +466,18 @@ RIGHT = [
     (Grouped, ["6 heads, 2 of keys"]),
     (Block, ["a residual connection and a LayerNorm behind it"]),
     (OverTheBatch, ["each (n, batch, d)"]),
+    (Turned, ["paired with the other half"]),
+    (TurnedAsComplexNumbers, ["paired with their neighbours"]),
+    (HalfTurned, ["half of the columns turned by their places"]),
+    (TurnedByHeads, ["Its text speaks of rotations, and none shows"]),
+    (NormedAndTurned, ["an RMSNorm of each query and key", "turned by their places"]),
+    (NormedTogether, ["a LayerNorm of queries and keys, all heads together"]),
+    (Distances, ["a number for each distance j − i and head"]),
+    (Windowed, ["in two directions and head is added to scores"]),
+    (ByKeysDistances, ["Put to 0, and so not looked at: rel_keys"]),
+    (GatedHeads, ["weighted by a sigmoid of the tokens"]),
+    (GatedNumbers, ["weighted by a sigmoid of the tokens"]),
+    (Elsewhere, ["encoder_attention_mask: (batch, m), True = may be seen"]),
 ]
 MISTAKEN = [
     (Unscaled, ["Not scaled at all"]),
@@ -266,8 +490,13 @@ MISTAKEN = [
     (ValuesAreKeys, ["made of the keys' sequence"]),
     (ZerosHidden, ["A score of exactly 0"]),
     (SharedByHeads, ["each head projects its own slice only"]),
+    (QueriesTurned, ["Queries are turned by their places and keys are not"]),
+    (NormedUnscaled, ["Not scaled at all"]),
+    (GatedWithoutHeads, ["Divided by √d_model"]),
+    (ElsewhereTurnedRound, ["mask is not used"]),
 ]
 UNKNOWN = [
     (Gated, "of no attention that we know"),
+    (TurnedByAnotherBase, "of no attention that we know"),
     (Whole, "give the module of the attention alone"),
 ]

@@ -20,6 +20,17 @@ WORKLOADS = {"dense", "causal", "window", "documents", "padding", "grouped", "ml
     "block",
     "ladder",
 }
+FULL = WORKLOADS | {
+    "texts",
+    "texts, causal",
+    "pictures",
+    "picture",
+    "short",
+    "windows",
+    "call",
+    "wide",
+    "narrow",
+}
 PLANTED = """
 import os
 from selfattention.implementations import numpy_direct
@@ -76,7 +87,9 @@ def assert_schema(result):
 
 
 def assert_row(row):
-    assert row["workload"] in WORKLOADS
+    assert row["workload"] in FULL
+    assert row["limit"] in ("tile_gflops", "six_products_gflops", "read_gbps")
+    assert row["share"] > 0
     assert row["pass"] in ("forward", "forward+backward")
     assert row["threads"] in (1, 2)
     for middle, quartiles in ("seconds", "quartiles"), ("ratio", "ratio_quartiles"):
@@ -199,9 +212,23 @@ def test_rule_and_array_of_a_workload_are_the_same_mask(case):
         assert (spelt_out == case.boolean()).all()
 
 
+def test_what_is_multiplied_and_read_is_counted_by_hand():
+    dense = square("dense", 512)
+    assert dense.flops() == 8 * 512 * 512 * (64 + 64) * 2
+    both = square("causal", 512, backward=True)
+    assert both.flops() == 8 * 512 * 513 / 2 * 2 * (2 * 64 + 5 * 64)
+    assert Workload("padding", 1024, 1024, "padding", b=8).seen() == sum(workloads.LENGTHS) / 8 / 1024
+    assert Workload("decoding", 1, 100, h=4, g=2).read() == 4 * (4 * 64 + 2 * 100 * 128)
+    limits = {"read_gbps": 10.0, "tile_gflops": 100.0, "six_products_gflops": 200.0}
+    row = {"seconds": dense.flops() / 50e9, "threads": 1, "candidate": "sdpa"}
+    assert record.reached(dense, row, limits) == {"limit": "tile_gflops", "share": 0.5}
+    ours = row | {"candidate": "matrix_tiled"}
+    assert record.reached(dense, ours, limits) == {"limit": "six_products_gflops", "share": 0.25}
+
+
 def test_every_workload_is_asked_and_the_quick_race_asks_the_same():
-    for jobs in workloads.full(), workloads.quick():
-        assert {workload.name for _, workload in jobs} == WORKLOADS
+    for jobs, names in (workloads.full(), FULL), (workloads.quick(), WORKLOADS):
+        assert {workload.name for _, workload in jobs} == names
         assert len(set(jobs)) == len(jobs)
 
 

@@ -209,6 +209,38 @@ def test_code_that_takes_squares_only_is_judged_on_these_and_told_so():
     assert "only squares here" in str(said)
 
 
+def along_axis_one(q, k, v):
+    S = q @ np.swapaxes(k, -1, -2) / np.sqrt(q.shape[-1])
+    E = np.exp(S - S.max(axis=1, keepdims=True))
+    return E / E.sum(axis=1, keepdims=True) @ v
+
+
+def of_rows(q, k, v):
+    S = q @ k.T / np.sqrt(q.shape[1])
+    E = np.exp(S - S.max(axis=1, keepdims=True))
+    return E / E.sum(axis=1, keepdims=True) @ v
+
+
+def softmax_of_rows(x):
+    E = np.exp(x - x.max(axis=1, keepdims=True))
+    return E / E.sum(axis=1, keepdims=True)
+
+
+def test_an_axis_from_the_front_is_wrong_where_the_others_are_counted_from_the_end():
+    said = examine(along_axis_one)
+    assert said.status is Status.MISTAKE
+    assert "Softmax over the heads" in said.title
+    assert examine(of_rows)
+
+
+def test_who_writes_for_rows_is_right_and_told_what_becomes_of_a_batch():
+    said = examine(softmax_of_rows)
+    assert said
+    text = " ".join(said.paragraphs)
+    assert "Given (batch, n, d) it raises no error, and is wrong: softmax over the queries" in text
+    assert "raises no error" not in " ".join(examine(of_rows).paragraphs)
+
+
 def test_what_changes_its_arguments_is_told_so():
     def in_place(q, k, v):
         q /= q.shape[-1] ** 0.5

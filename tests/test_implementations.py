@@ -230,9 +230,9 @@ def test_any_size_of_tile_gives_the_same(name, rows, columns, monkeypatch):
 def test_numba_in_blocks_runs_and_threads(threads, monkeypatch):
     """Small blocks, the masks of few queries at a time, and threads that share the keys of one head."""
     module = IMPLEMENTATIONS["numba_tiled"].load()
-    sizes = {"THREADS": threads, "ALONE": 0, "ROWS": 64, "ROWS_BACKWARD": 64, "SPELT_OUT_BYTES": 1}
-    for name, value in sizes.items():
-        monkeypatch.setattr(module, name, value)
+    for name, value in {"THREADS": threads, "ALONE": 0, "AT_A_TIME": 64, "SPELT_OUT_BYTES": 1}.items():
+        monkeypatch.setattr(module.numba_blocks, name, value)
+    monkeypatch.setattr(module, "ROWS", 64)
     for mask, g, n in ("causal", 1, 1023), ("array", 2, 151), ("bottom_right", 2, 151), ("none", 2, 65):
         case = Case(b=1, h=2, g=g, n=n, m=1024, d_k=8, d_v=8, mask=mask)
         assert_within_budget(

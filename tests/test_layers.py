@@ -13,7 +13,8 @@ PACKAGE = Path(__file__).parents[1] / "src/selfattention"
 
 # What each part may import, apart from the standard library and `extras`, which says what to install.
 ALLOWED = {
-    "__init__.py": set(),
+    "__init__.py": {"selfattention.implementations.choice"},  # for type checkers; late, for others
+    "cache_folder.py": set(),
     "extras.py": set(),
     "notation.py": {"numpy", "jaxtyping"},
     "signatures.py": {"numpy", "jaxtyping"},
@@ -42,7 +43,13 @@ ALLOWED = {
         "selfattention.masks",
         "selfattention.properties.single_precision",
     },
-    "implementations": {"numpy", "selfattention.masks", "selfattention.implementations"},
+    "implementations": {
+        "numpy",
+        "selfattention.masks",
+        "selfattention.implementations",
+        "selfattention.LOADED_AT",  # a time
+        "selfattention.cache_folder",
+    },
     "exercises/evidence.py": {"numpy"},
     "exercises/diagnosis.py": {
         "numpy",
@@ -93,7 +100,7 @@ ALLOWED = {
         "selfattention.dialects",
         "selfattention.implementations",
         "selfattention.masks",
-        "selfattention.trained.download",  # the cache folder
+        "selfattention.cache_folder",
         "selfattention.trained.progress",
     },
     **{  # beside the library that they run, late
@@ -153,7 +160,7 @@ ALLOWED = {
     "trained/paired.py": {"numpy", "scipy", "selfattention.trained"},  # scipy late, as above
     "trained/tokenizer.py": {"tokenizers"},
     "trained/gguf.py": {"numpy"},
-    "trained/download.py": set(),
+    "trained/download.py": {"selfattention.cache_folder"},
     "trained/progress.py": set(),
     "trained/smiles.py": set(),
 }

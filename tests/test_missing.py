@@ -107,6 +107,14 @@ def test_names_are_read_before_they_are_made_or_after():
     assert made == {"y", "z", "f", "C"}
 
 
+def test_the_names_of_a_comprehension_are_its_own():
+    source = "z = [w for w in w] + [v * u for v in z for u in v]\nu = {k: w for k, w in z}\n"
+    source += "w = (u for _ in t)"
+    needed, made = missing.reads_and_makes(ast.parse(source).body)
+    assert needed == {"w", "z", "t"}
+    assert made == {"z", "u", "w"}
+
+
 def test_where_nothing_is_missing_or_there_is_no_notebook_nothing_happens(monkeypatch):
     monkeypatch.setattr(missing, "EXTRAS", {"selfattention": "torch"})
     assert missing.libraries() == []

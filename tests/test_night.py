@@ -1,11 +1,11 @@
 """Figures by night: paper becomes transparent, ink light, a role keeps its colour, letters stay legible."""
 
-import io
+import os
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-from night import at_night, draw, night_colours, rgb
+from night import at_night, draw, draw_both, names, night_colours, rgb
 from PIL import Image
 
 from selfattention.figures import ROLES, matrix
@@ -57,7 +57,7 @@ def test_a_role_has_its_colour_and_a_tint_its_share(role):
 def drawn(tmp_path_factory):
     """A drawing of weights, its night, both as files, and both as pixels."""
     folder = tmp_path_factory.mktemp("night")
-    day, night = folder / "drawn.png", folder / "drawn-night.png"
+    day, night = folder / "drawn.png", folder / "drawn-night.webp"
     fig, axes = plt.subplots(1, 2, figsize=(4, 2), dpi=240)
     matrix(axes[0], np.array([[1.0, 0.1], [0.0, 0.6]]), "A", title="weights")
     axes[0].axvspan(-0.45, 0.9, ymax=-0.05, ymin=-0.12, color="#f0f0f0", linewidth=0, clip_on=False)
@@ -102,18 +102,31 @@ def test_photographs_stay_what_they_are(drawn):
     high, wide = pixels.shape[:2]
     middle = np.s_[high * 2 // 5 : high * 3 // 5, wide * 7 // 10 : wide * 4 // 5]
     np.testing.assert_allclose(on_the_page(turned)[middle], pixels[middle], atol=0.06)  # in 256 colours
-    other = night.with_name("ink.png")
+    other = night.with_name("ink.webp")
     draw(day, other, photographed=False)
     inked = np.asarray(Image.open(other).convert("RGBA")) / 255
     assert np.abs(on_the_page(inked)[middle] - pixels[middle]).max() > 0.3
 
 
-def test_a_night_that_is_newer_than_the_day_is_kept(drawn):
-    day, night, _ = drawn
-    before = night.read_bytes()
-    buffer = io.BytesIO()
-    Image.new("RGB", (8, 8)).save(buffer, "png")
-    night.write_bytes(buffer.getvalue())
-    draw(day, night, photographed=False)
-    assert night.read_bytes() == buffer.getvalue()
-    night.write_bytes(before)
+def test_by_day_not_a_pixel_is_another(drawn):
+    day, _, pixels = drawn
+    png = day.with_name("copy.png")
+    png.write_bytes(day.read_bytes())
+    draw_both(png, photographed=True)
+    packed, night = (png.with_name(name) for name in names(png))
+    np.testing.assert_array_equal(np.asarray(Image.open(packed).convert("RGB")) / 255, pixels)
+    assert packed.stat().st_size < png.stat().st_size
+    assert np.asarray(Image.open(night).convert("RGBA"))[..., 3].min() == 0
+
+
+def test_what_is_newer_than_the_notebook_s_picture_is_kept(drawn):
+    png = drawn[0].with_name("kept.png")
+    png.write_bytes(drawn[0].read_bytes())
+    beside = [png.with_name(name) for name in names(png)]
+    for path in beside:
+        path.write_bytes(b"kept")
+    draw_both(png, photographed=False)
+    assert {path.read_bytes() for path in beside} == {b"kept"}
+    os.utime(beside[1], (0, 0))
+    draw_both(png, photographed=False)
+    assert b"kept" not in {path.read_bytes() for path in beside}

@@ -25,7 +25,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
 # What a module's file or folder must be called to be allowed a library that the wheel does not bring.
 HEAVY = re.compile(
-    r"selfattention\.((vision_)?modules|kernels|display|figures|implementations\.(torch|numba|register|triton)_"
+    r"selfattention\.((vision_)?modules|kernels|display|figures|implementations\.(torch|numba|register|matrix|tiles?|triton)_"
     r"|trained\.(digit|deletion|cells|cell_runs|message|paired)|examining\.fixture|parallel\.(?!shards$))"
 )
 ADVICE = re.compile(r"(\w+) is not installed: pip install 'selfattention\[(\w+)\]'")
@@ -196,6 +196,7 @@ DOORS += [
 ]
 DOORS += ["trained.cell_picture", "trained.cells", "trained.cell_runs", "trained.paired", "trained.rows"]
 DOORS += ["trained.message", "trained.message_runs"]
+DOORS += ["cache_folder", "implementations.choice", "implementations.numba_cache"]
 DOORS += ["mutants.kill_matrix", "trained.reactions", "trained.rxnmapper", "trained.smiles"]
 DOORS += [f"parallel.{name}" for name in ("all_to_all", "blocks", "dtensor_heads", "head_parallel", "ring")]
 DOORS += ["parallel.agreement", "parallel.links", "parallel.processes", "parallel.shards", "parallel.sums"]

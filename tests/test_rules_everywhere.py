@@ -129,10 +129,12 @@ def test_the_plan_of_numba_is_the_rule(size, name, monkeypatch):
     """Cell by cell: what the compiled loops read instead of asking the rule."""
     if why := IMPLEMENTATIONS["numba_tiled"].why_not():
         pytest.skip(why)
-    module, rule, width = IMPLEMENTATIONS["numba_tiled"].load(), sample(*size)[name], 32
-    monkeypatch.setattr(module, "_cell_by_cell", module._cell_by_cell.py_func)  # no need to compile it
+    from selfattention.implementations import numba_blocks as blocks
+
+    rule, width = sample(*size)[name], 32
+    monkeypatch.setattr(blocks, "_cell_by_cell", blocks._cell_by_cell.py_func)  # no need to compile it
     wanted = rule.tile(range(size[0]), range(size[1]))
-    for plan in module._plans(rule, *size, width):
+    for plan in blocks.plans_for(rule, *size, width):
         planned = np.empty(
             (plan.batch, plan.heads, plan.where.shape[1] * 64, plan.where.shape[2] * width), bool
         )
@@ -158,8 +160,8 @@ def tiles_of_loops(module, rule, n, m):
     return sum((rows.stop - rows.start) * (columns.stop - columns.start) for rows, columns, _ in tiles)
 
 
-def tiles_of_a_plan(module, rule, n, m):
-    return sum(64 * 32 * int((p.where != module.NOBODY).sum()) for p in module._plans(rule, n, m, 32))
+def tiles_of_a_plan(blocks, rule, n, m):
+    return sum(64 * 32 * int((p.where != blocks.NOBODY).sum()) for p in blocks.plans_for(rule, n, m, 32))
 
 
 def tiles_of_ranges(rules, rule, n, m):
@@ -186,8 +188,10 @@ def pairs_visited(request, monkeypatch):
 
         return functools.partial(tiles_of_ranges, triton_rules)
     if request.param == "numba_tiled":
-        monkeypatch.setattr(module, "_cell_by_cell", module._cell_by_cell.py_func)  # no need to compile it
-        return functools.partial(tiles_of_a_plan, module)
+        from selfattention.implementations import numba_blocks as blocks
+
+        monkeypatch.setattr(blocks, "_cell_by_cell", blocks._cell_by_cell.py_func)  # no need to compile it
+        return functools.partial(tiles_of_a_plan, blocks)
     return functools.partial(tiles_of_loops, module)
 
 

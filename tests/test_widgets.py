@@ -142,7 +142,7 @@ def test_the_site_holds_the_package_s_numbers_and_their_picture(name):
         assert not (published / f"{name}.svg").exists()
     else:
         assert (published / f"{name}.svg").read_bytes() == draw(name, numbers)
-        assert (published / f"{name}-night.png").stat().st_size > 1000
+        assert (published / f"{name}-night.webp").stat().st_size > 1000
 
 
 def test_the_front_door_shows_the_package_s_numbers_before_any_script(pages, page_of):

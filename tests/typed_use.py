@@ -10,6 +10,7 @@ from typing import assert_type
 import numpy as np
 import torch
 
+import selfattention
 from selfattention import check, formulas, masks
 from selfattention.exercises.diagnosis import Exercise, Verdict
 from selfattention.extras import advice
@@ -75,7 +76,17 @@ X = torch.zeros(1, 4, 6)
 assert_type(IMPLEMENTATIONS["torch_tiled"].load().attention(X, X, X), tuple[torch.Tensor, torch.Tensor])
 
 
+assert_type(selfattention.attention(Q, Q, Q, mask=rule, softcap=50), tuple[np.ndarray, np.ndarray])
+assert_type(selfattention.attention(X, X, X), tuple[torch.Tensor, torch.Tensor])
+assert_type(
+    selfattention.attention_backward(O, Q, Q, Q, O, L, mask=rule), tuple[np.ndarray, np.ndarray, np.ndarray]
+)
+assert_type(selfattention.fastest(X, X, X).name, str)
+assert_type(selfattention.fastest_backward(Q, Q, Q).passed_over.get("numba_tiled"), str | None)
+
+
 def misused_implementation() -> None:
+    selfattention.attention(Q, Q, Q, rule)  # pyright: ignore[reportCallIssue]
     module.attention(Q, Q, Q, rule)  # pyright: ignore[reportCallIssue]
     module.attend(Q, Q, Q)  # pyright: ignore
 

@@ -10,6 +10,7 @@ from html import escape
 from docutils import nodes
 from plain_tex import plain
 from sphinx.transforms import SphinxTransform
+from sphinx.transforms.post_transforms import SphinxPostTransform
 
 LETTER = re.compile(r"(√?)(?<![\w.])([A-Za-z])_(\w+)")
 
@@ -37,6 +38,25 @@ def as_set(text):
     yield nodes.Text(text[end:])
 
 
+class MathInLinks(SphinxPostTransform):
+    """A link that takes its words from a heading has them as the heading has, where Sphinx leaves √dk."""
+
+    default_priority = 20  # the links have their words
+
+    def run(self, **kwargs):
+        named = {"doc", "std-ref"}  # after a page, after a part of one
+        links = [link for link in self.document.findall(nodes.inline) if named & {*link["classes"]}]
+        if not links:
+            return
+        entries = [entry for toc in self.env.tocs.values() for entry in toc.findall(nodes.reference)]
+        headings = [one for one in (*self.env.titles.values(), *entries) if one.next_node(nodes.subscript)]
+        headings = {heading.astext(): heading for heading in headings}
+        for link in links:
+            if heading := headings.get(link.astext()):
+                link.children = []
+                link.extend(child.deepcopy() for child in heading.children)
+
+
 def plain_title(title):
     """A heading as text, where nothing can be set: in the window's title, in a hit of the search."""
     return "".join(map(_plain, title.children))
@@ -58,5 +78,6 @@ def name_the_window(app, pagename, templatename, context, doctree):
 
 def setup(app):
     app.add_transform(MathInHeadings)
+    app.add_post_transform(MathInLinks)
     app.connect("html-page-context", name_the_window, priority=300)
     return {"parallel_read_safe": True}

@@ -1,7 +1,7 @@
 """Sphinx: what the pages ask of a browser, and what readers expect of a site.
 
-- MathJax from its package, icons cut out of Font Awesome: no page asks another host for anything, or
-  loads a script for a feature that is off;
+- MathJax from its package, icons and styles cut out of the theme's: no page asks another host for anything,
+  or loads a script for a feature that is off;
 - what needs an address, where the publishing workflow names it: sitemap, social cards, launch buttons.
 """
 
@@ -17,11 +17,13 @@ from urllib.parse import urljoin, urlsplit
 from docutils import nodes
 from icons import cut_out_icons
 from launch import BRANCH, write_launch_copies
+from styles import cut_out_styles
 
 BOOK_URL = os.environ.get("BOOK_URL", "")  # where the site will be: https://host/path/
 REPOSITORY_URL = os.environ.get("REPOSITORY_URL", "")
 REVISION = os.environ.get("REVISION", "HEAD")  # the commit that the launched notebooks install
 
+OFF = re.compile("thebe|design-tabs", re.IGNORECASE)
 OTHER_LANGUAGES = {"notebooks/entry_zh": "zh-Hans"}
 REDIRECT = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8">
@@ -33,9 +35,9 @@ REDIRECT = """<!DOCTYPE html>
 
 
 def drop_what_is_off(app, pagename, templatename, context, doctree):
-    """Jupyter Book loads Thebe's script and style on every page, live code or not."""
+    """Jupyter Book loads Thebe on every page, live code or not, and a script for tabs, which no page has."""
     for kind in ("script_files", "css_files"):
-        context[kind] = [file for file in context[kind] if "thebe" not in _wording(file).lower()]
+        context[kind] = [file for file in context[kind] if not OFF.search(_wording(file))]
 
 
 def mend_markup(app, pagename, templatename, context, doctree):
@@ -109,6 +111,7 @@ def finish(app, exception):
     out = Path(app.outdir)
     copy_mathjax(out)
     cut_out_icons(out)
+    cut_out_styles(out)
     for template in (out / "_static").glob("*macros.html"):
         template.unlink()  # the theme's own sources, no pages
     write_front_door(out, app)

@@ -170,7 +170,7 @@ def _picture(widget, root):
     source, alt = f"{root}{SITE}/{widget.name}", f'alt="{html.escape(widget.alt)}"'
     return (
         f'<img class="widget-picture by-day" src="{source}.svg" {alt}>'
-        f'<img class="widget-picture by-night dark-light" src="{source}-night.png" {alt} loading="lazy">'
+        f'<img class="widget-picture by-night dark-light" src="{source}-night.webp" {alt} loading="lazy">'
     )
 
 
@@ -250,7 +250,7 @@ def write_widgets(app):
 
 def draw_twice(site, name, numbers):
     """The picture as SVG, and by night as night.py makes one of pixels; what is drawn already is kept."""
-    day, night = site / f"{name}.svg", site / f"{name}-night.png"
+    day, night = site / f"{name}.svg", site / f"{name}-night.webp"
     drawn = draw(name, numbers)
     if night.exists() and day.exists() and day.read_bytes() == drawn:
         return

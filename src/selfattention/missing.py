@@ -144,12 +144,34 @@ def reads_and_makes(statements) -> tuple[set[str], set[str]]:
     """The names that statements read before they make them, within functions too; and those they make."""
     needed, made = set(), set()
     for statement in statements:
-        table = symtable(ast.unparse(statement), "cell", "exec")
-        here = table.get_symbols()
+        told_apart = _Comprehensions().visit(ast.parse(ast.unparse(statement)))
+        table = symtable(ast.unparse(told_apart), "cell", "exec")
+        here = [name for name in table.get_symbols() if not name.get_name().startswith(_OWN)]
         reads = {name.get_name() for name in here if name.is_referenced()} | set(_from_outside(table))
         needed |= reads - made
         made |= {name.get_name() for name in here if name.is_assigned() or name.is_imported()}
     return needed, made
+
+
+_OWN = "_of_a_comprehension_"
+
+
+class _Comprehensions(ast.NodeTransformer):
+    """Marks the names that a comprehension makes: since Python 3.12 they stand among the cell's own."""
+
+    def _marked(self, node):
+        first = node.generators[0]
+        outside, first.iter = first.iter, ast.Constant(None)  # which is read before any name is made
+        self.generic_visit(node)
+        targets = [name for part in node.generators for name in ast.walk(part.target)]
+        own = {name.id for name in targets if isinstance(name, ast.Name)}
+        for name in ast.walk(node):
+            if isinstance(name, ast.Name) and name.id in own:
+                name.id = _OWN + name.id
+        first.iter = self.visit(outside)
+        return node
+
+    visit_ListComp = visit_SetComp = visit_DictComp = visit_GeneratorExp = _marked
 
 
 def _from_outside(table):

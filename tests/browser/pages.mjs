@@ -25,7 +25,7 @@ export async function inspect(page, site, path) {
   await page.emulateMedia({ colorScheme: "light" });
   await page.goto(`${site.origin}/${path}`, { waitUntil: "load" });
   await settled(page);
-  report.bytes = transfer(urls, site);
+  report.bytes = transfer(new Set([...urls, ...(await page.evaluate(picturesByDay))]), site);
   report.tex = await page.evaluate(rawTex);
   Object.assign(report, await page.evaluate(marginNotes));
   report.broken = await brokenAt(page, WIDTHS);
@@ -100,6 +100,11 @@ export async function settled(page) {
     await window.MathJax?.startup?.promise;
     await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
   });
+}
+
+/* In the page: its pictures, also those further down, which are fetched when a reader comes near them. */
+function picturesByDay() {
+  return [...document.querySelectorAll("img:not(.by-night)")].map((picture) => picture.src);
 }
 
 function transfer(urls, site) {

@@ -16,9 +16,10 @@ const TYPES = {
   ".png": "image/png",
   ".svg": "image/svg+xml",
   ".wasm": "application/wasm",
+  ".webp": "image/webp",
   ".woff": "font/woff",
 };
-const PACKED = new Set([".png", ".woff"]); // compressed already
+const PACKED = new Set([".png", ".webp", ".woff"]); // compressed already
 
 export function serve(site, scripts = {}) {
   const files = new Map(Object.entries(scripts).map(([path, text]) => [path, script(text)]));

@@ -1,10 +1,16 @@
 """`make layers`: attention layers of public packages, examined as they are; no mistake, and in which time.
 
-Not of `make test`: the packages and what they need are larger than the course. What was said is written to
-log.json beside this file, with the versions; tests/test_public_layers.py holds the log to what is claimed.
+Not of `make test`: the packages and what they need are larger than the course, and have an environment of
+their own. What was said is written to log.json beside this file, with the versions;
+tests/test_public_layers.py holds the log to what is claimed.
+
+Left out, for `examine` cannot tell: vit-pytorch's cross attention (its norm is of the tokens alone) and NaViT
+(queries and keys of one length), timm's BEiT (a table with rows for the class token) and multi-query
+attention of pictures. Keras' layers run on PyTorch.
 """
 
 import json
+import os
 import time
 from importlib import import_module
 from importlib.metadata import version
@@ -16,6 +22,7 @@ import torch
 from selfattention import examine
 from selfattention.examining.report import Status
 
+os.environ["KERAS_BACKEND"] = "torch"
 LOG = Path(__file__).parent / "log.json"
 SIZE = 24  # d_model; heads are 3 or 6
 TRANSFORMERS = {
@@ -33,8 +40,20 @@ TRANSFORMERS = {
     "DistilBertSelfAttention": ("distilbert", "DistilBertConfig", {"dim": SIZE, "n_heads": 3}),
     "ViTAttention": ("vit", "ViTConfig", {"num_attention_heads": 3}),
     "CLIPAttention": ("clip", "CLIPVisionConfig", {"num_attention_heads": 3}),
+    "Qwen3Attention": (
+        "qwen3",
+        "Qwen3Config",
+        {"num_attention_heads": 6, "num_key_value_heads": 2, "head_dim": 4},
+    ),
 }
-NUMBERED = {"GPT2Attention", "LlamaAttention", "MistralAttention", "GPTNeoXAttention", "OPTAttention"}
+NUMBERED = {
+    "GPT2Attention",
+    "LlamaAttention",
+    "MistralAttention",
+    "GPTNeoXAttention",
+    "OPTAttention",
+    "Qwen3Attention",
+}
 
 
 def of_transformers(name):
@@ -53,12 +72,45 @@ def of_perceiver():
     return import_module("perceiver_pytorch.perceiver_pytorch").Attention(SIZE, heads=3, dim_head=8)
 
 
+def of_t5():
+    made = import_module("transformers").T5Config(d_model=SIZE, d_kv=8, num_heads=3, d_ff=SIZE)
+    kind = import_module("transformers.models.t5.modeling_t5").T5Attention
+    return kind(made, has_relative_attention_bias=True, layer_idx=0)
+
+
+def of_timm(name, room="layers", **settings):
+    return getattr(import_module(f"timm.{room}"), name)(SIZE, num_heads=3, **settings)
+
+
+def of_vit_pytorch(room):
+    return import_module(f"vit_pytorch.{room}").Attention(SIZE, heads=3, dim_head=8)
+
+
+def of_keras(name, *sizes):
+    layer = getattr(import_module("keras").layers, name)(*sizes)
+    layer.build((2, 6, SIZE), (2, 6, SIZE))
+    return layer
+
+
 LAYERS = {
     **{f"transformers {name}": lambda name=name: of_transformers(name) for name in TRANSFORMERS},
     "x-transformers Attention": lambda: of_x_transformers(heads=3),
     "x-transformers Attention, causal": lambda: of_x_transformers(heads=3, causal=True),
     "x-transformers Attention, two heads of keys": lambda: of_x_transformers(heads=6, kv_heads=2),
+    "x-transformers Attention, gated": lambda: of_x_transformers(heads=3, gate_values=True),
     "perceiver-pytorch Attention": of_perceiver,
+    "transformers T5Attention": of_t5,
+    "timm Attention": lambda: of_timm("Attention", qkv_bias=True),
+    "timm Attention, norms of heads": lambda: of_timm(
+        "Attention", qk_norm=True, norm_layer=torch.nn.LayerNorm
+    ),
+    "timm AttentionRope, without a rotation": lambda: of_timm("AttentionRope"),
+    "timm Attention2d": lambda: of_timm("Attention2d"),
+    "timm WindowAttention": lambda: of_timm("WindowAttention", "models.swin_transformer", window_size=3),
+    "vit-pytorch Attention": lambda: of_vit_pytorch("vit"),
+    "vit-pytorch Attention, simple": lambda: of_vit_pytorch("simple_vit"),
+    "keras MultiHeadAttention": lambda: of_keras("MultiHeadAttention", 3, 8),
+    "keras GroupQueryAttention": lambda: of_keras("GroupQueryAttention", 4, 6, 2),
     "torch MultiheadAttention": lambda: torch.nn.MultiheadAttention(SIZE, 3, batch_first=True),
 }
 
@@ -68,7 +120,16 @@ def log():
     """Filled by the tests, written when they are done."""
     said = {}
     yield said
-    libraries = "torch", "transformers", "x-transformers", "perceiver-pytorch"
+    libraries = (
+        "torch",
+        "torchvision",
+        "transformers",
+        "x-transformers",
+        "perceiver-pytorch",
+        "timm",
+        "vit-pytorch",
+        "keras",
+    )
     where = {library: version(library) for library in libraries}
     text = json.dumps({"versions": where, "layers": said}, ensure_ascii=False, indent=1)
     LOG.write_text(text + "\n", encoding="utf-8")

@@ -10,8 +10,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from selfattention.cache_folder import folder
 from selfattention.dialects.asking import Library
-from selfattention.trained.download import folder
 
 SOURCES = str(Path(__file__).parents[2])
 PIP = "-m", "pip", "install", "--quiet", "--only-binary", ":all:"

@@ -39,6 +39,18 @@ def is_kind_of_layer(thing) -> bool:
     return torch is not None and isinstance(thing, type) and issubclass(thing, torch.nn.Module)
 
 
+def entrance(layer):
+    """The method whose arguments it has: `call` of a layer of Keras, whose `forward` takes anything."""
+    return getattr(layer, "call", layer.forward)
+
+
+def classes(layer) -> list[type]:
+    """Its class, and those that it inherits from, without PyTorch's own beneath."""
+    torch = sys.modules["torch"]
+    inherited = [kind for kind in type(layer).__mro__[1:] if issubclass(kind, torch.nn.Module)]
+    return [type(layer), *(kind for kind in inherited if not kind.__module__.startswith("torch."))]
+
+
 def can_be_called(thing) -> bool:
     """Whether it can, or has a method `forward` that can."""
     return callable(thing) or callable(getattr(thing, "forward", None))
@@ -124,7 +136,7 @@ def described(layer, how) -> dict:
 
 def _rates(layer):
     for module in layer.modules():
-        if type(module).__name__.startswith("Dropout"):
+        if type(module).__name__.startswith("Dropout") and hasattr(module, "p"):
             yield module.p
         for name, value in vars(module).items():
             if "drop" in name.lower() and isinstance(value, float):
@@ -148,7 +160,7 @@ def prepare(layer, wanted) -> None:
         if "norm" in type(module).__name__.lower():
             _as_new(module)
         if type(module).__name__.startswith("Dropout") and wanted["rate"] is not None:
-            module.p = wanted["rate"]
+            setattr(module, "p" if hasattr(module, "p") else "rate", wanted["rate"])  # Keras says rate
         for name, value in list(vars(module).items()) if wanted["rate"] is not None else ():
             if "drop" in name.lower() and isinstance(value, float):
                 setattr(module, name, wanted["rate"])
@@ -161,7 +173,7 @@ def _as_new(norm):
     if hasattr(norm, "reset_parameters"):
         norm.reset_parameters()
     for name in ("eps", "variance_epsilon"):
-        if isinstance(getattr(norm, name, None), float):
+        if isinstance(getattr(norm, name, 0), float | None):  # None is RMSNorm's own
             setattr(norm, name, 1e-5)
 
 

@@ -1,9 +1,9 @@
 """Of all ways to call a function the one that it takes; of all explanations of its numbers the smallest."""
 
 import re
-import time
 from dataclasses import dataclass, field, replace
 from itertools import groupby
+from statistics import median
 
 import numpy as np
 
@@ -18,9 +18,11 @@ from selfattention.recipes.explain import Engine, Explanation, Outcome, Weight
 from selfattention.recipes.masks import CAUSAL
 
 STEPS = (Weight.CONVENTION, Weight.MISTAKE_AND_CONVENTION, Weight.TWO_MISTAKES_AND_CONVENTION)
-LARGE, SLOW = 1000, 0.05  # numbers in an input, and seconds for a call
+LARGE, SLOW = 1000, 0.05  # numbers in an input, and seconds of a processor for a call
 TAMES = 4  # how many inputs may be tried to find one that is taken at all
 FEW = 3  # inputs, if none of them separates anything, are too few to call a function right
+FROM_THE_END = r"transpose\((\w+, ?)?-[12], ?-[12]\)|swapaxes\([^()]*-[12], ?-[12]\)|\.mT\b|matrix_transpose"
+"""Axes counted so are written for whatever stands before them."""
 MOST = 0.7  # of the inputs that some way takes; a way that takes fewer is none
 
 
@@ -123,9 +125,9 @@ class Examiner:
         """Cases with their answers; whoever loops over all numbers in Python is not asked the large ones."""
         small = [case for case in cases if case.size < LARGE]
         large = [case for case in cases if case.size >= LARGE]
-        began = time.perf_counter()
-        yield from zip(small, self._answers([(plan, case) for case in small]), strict=True)
-        if small and (time.perf_counter() - began) / len(small) > SLOW:
+        answers = self._answers([(plan, case) for case in small])
+        yield from zip(small, answers, strict=True)
+        if median([a.seconds for a in answers if a and not a.error] or [0]) > SLOW:
             yield from ((case, Answer(error="not asked, for smaller ones took long")) for case in large)
         else:
             yield from zip(large, self._answers([(plan, case) for case in large]), strict=True)
@@ -229,11 +231,15 @@ class Examiner:
         return best
 
     def _meant(self, right, wrong):
-        """Whether it is wrong with more axes than it is right with, and speaks of these."""
+        """Whether it is wrong with more axes than it is right with, and written for them, or speaks of them.
+
+        A softmax along axis 1 is right with two axes, and no error with three.
+        """
         highest = max(t.plan.layout.axes for t in right)
         more = [t.plan.layout.axes for t in wrong if t.plan.layout.axes > highest and t.explanations]
         words = {3: r"\b(batch\w*|bmm|bs|bsz|B)\b", 4: r"\b(n_?heads?|heads?|num_heads)\b"}
-        return any(re.search(words[axes], self.stranger.words) for axes in more)
+        written = re.search(FROM_THE_END, self.stranger.words)
+        return any(written or re.search(words[axes], self.stranger.words) for axes in more)
 
     def explain(self, trial, deepest, mistakes=()) -> None:
         """Write down the smallest explanation, if it is no larger than `deepest`."""

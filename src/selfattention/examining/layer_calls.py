@@ -10,6 +10,7 @@ from selfattention.examining.layouts import Form, Layout, Unsayable
 from selfattention.examining.roles import Argument
 
 ROLES = [
+    ("causal", r"^use_causal"),
     ("mask", r"mask|visib|allowed|valid_len|lengths"),
     ("causal", r"causal"),
     ("rotation", r"^position_embeddings$|rotary_emb|^rope"),
@@ -25,6 +26,9 @@ ROLES = [
 ]
 """What the names of a layer's arguments say; whatever they do not know is a sequence."""
 
+
+BROUGHT = "position_embeddings", "rotary_emb"
+"""Rotations that have a default and are needed all the same."""
 
 ELSEWHERE = (
     r"context|memory|enc(oder)?_(out(puts?)?|hidden_states|output)|key_value_states|(x_|inputs_)?kv|cross|source|"
@@ -74,7 +78,7 @@ class Way:
                 value = self.mask[1](visible, np.float32)
             elif argument.name == self.causal:
                 value = causal
-            elif argument.required or role_of(argument.name) == "rotation":
+            elif argument.required or argument.name in BROUGHT:
                 value = self._filler(argument.name, X)
             else:
                 continue

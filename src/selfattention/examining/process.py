@@ -28,6 +28,7 @@ class Answer:
     arrays: tuple[np.ndarray | None, ...] = ()
     error: str = ""
     changed: bool = False  # whether an argument is no longer what it was
+    seconds: float = 0.0  # of a processor, however busy it is
 
 
 class Stranger:
@@ -163,7 +164,12 @@ def _answer(said):
         read = channel.read(said["result"], lambda number: None, lambda *of: None)
     except (channel.Unreadable, KeyError) as error:
         return Answer(error=f"what came cannot be read: {error}")
-    return Answer(tuple(_arrays(read)), changed=bool(said.get("changed")))
+    seconds = said.get("seconds", 0.0)
+    return Answer(
+        tuple(_arrays(read)),
+        changed=bool(said.get("changed")),
+        seconds=float(seconds) if isinstance(seconds, int | float) else 0.0,
+    )
 
 
 def _arrays(result):

@@ -9,7 +9,7 @@ import numpy as np
 
 from selfattention.examining.dialect import Readings, Unknown, compared, expected, lines
 from selfattention.examining.examination import Trial
-from selfattention.examining.layers import Found
+from selfattention.examining.layer_asking import Found
 from selfattention.printed import printed
 from selfattention.recipes.explain import Explanation, Weight
 
@@ -143,6 +143,8 @@ def _layer_paragraphs(found, engine, how):
     yield f"Its parameters: {found.attribution}."
     if found.hides_the_future:
         yield "Each token sees itself and what came before, whatever it is told."
+    if found.unturned:
+        yield "Its text speaks of rotations, and none shows: places make no difference to it."
     for each in found.said:
         yield " ".join(_of_a_mask(each))
     if found.explanations and found.weight > Weight.CONVENTION:
@@ -157,6 +159,8 @@ def _layer_paragraphs(found, engine, how):
         yield f"It takes no notice of {', '.join(found.unheeded)}."
     if found.unlooked:
         yield f"Not looked at: {', '.join(found.unlooked)}."
+    if found.attribution.silenced:
+        yield f"Put to 0, and so not looked at: {', '.join(found.attribution.silenced[:6])}."
     if found.explanations:
         yield f"Its weights were drawn anew, dropout was set to 0. Looked at on {len(found.outcomes)} inputs."
     if found.refused:
@@ -229,8 +233,20 @@ def _paragraphs(trial, engine, names):
         yield "Somewhere inside it computes in float32, though it is given float64."
     if trial.changed:
         yield "It writes into an array that it is given: whoever calls it finds another one afterwards."
+    if trial.right:
+        yield from _with_more_axes(trial)
     if not trial.drawn:
         yield _reach(trial)
+
+
+def _with_more_axes(trial):
+    """What it does, without an error, to more axes than its author may have had in mind."""
+    for other in sorted(trial.beside, key=lambda t: t.plan.layout.axes):
+        more = other.plan.layout.axes > trial.plan.layout.axes
+        if more and other.explanations and not other.right and other.plan.kind.name == trial.plan.kind.name:
+            names = " And: ".join(_distinct(other.explanations)[0])
+            yield f"Given {other.plan.layout.name} it raises no error, and is wrong: {_lower(names)}."
+            return
 
 
 def _gives_nan_to_empty_rows(trial):

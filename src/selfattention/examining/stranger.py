@@ -9,6 +9,7 @@ import os
 import re
 import signal
 import sys
+import time
 import warnings
 from functools import partial
 from pathlib import Path
@@ -148,10 +149,10 @@ def described(function, how="") -> dict:
     Of a layer also its parameters; `how` says how it was built.
     """
     layer = building.is_layer(function)
-    text = _text(type(function) if layer else function)
+    text = "\n".join(map(_text, building.classes(function))) if layer else _text(function)
     said = {
         "name": getattr(function, "__name__", type(function).__name__),
-        "arguments": _arguments(function.forward if layer else function),
+        "arguments": _arguments(building.entrance(function) if layer else function),
         "words": text[:20_000],
         "library": "torch" if layer else next((x for x in ("torch", "jax") if _uses(function, x)), "numpy"),
     }
@@ -204,10 +205,16 @@ def _uses(function, library):
 
 
 def answered(function, request) -> dict:
-    """What a call gives: its arrays, or the error, and which arguments it has changed.
+    """What a call gives: its arrays, or the error, which arguments it has changed, and a processor's seconds.
 
     A request to a layer may say with which weights and in which mode.
     """
+    began = time.process_time()
+    said = _answered(function, request)
+    return said | {"seconds": time.process_time() - began}
+
+
+def _answered(function, request):
     library = request["library"]
     call = function
     if building.is_layer(function):

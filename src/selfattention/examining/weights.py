@@ -52,6 +52,16 @@ class Parameter:
         return "norm" in self.owner.lower()
 
     @property
+    def gate(self) -> bool:
+        """Whether its name says that it is a gate."""
+        return any("gate" in word or word in ("g", "g_proj", "w_g", "wg", "to_g") for word in self.words)
+
+    @property
+    def of_places(self) -> bool:
+        """Whether its name says that it is about distances or positions."""
+        return bool(self.words) and bool(re.search("(^|_)(rel|relative|dist|pos)", self.words[0]))
+
+    @property
     def role(self) -> str:
         """What its name says that it is, or nothing."""
         for known in (STRICT, LOOSE):
@@ -80,16 +90,22 @@ class Attribution:
     laid: str = LAID[0]
     order: str = "QKV"
     turned: tuple[bool, bool] = (False, False)  # of bare parameters: those into heads, and W_O
+    beside: tuple[tuple[str, bool], ...] = ()  # what else is drawn, and whether as small as a bias
 
     @property
     def named(self) -> set[str]:
-        """The parameters that have a role."""
-        return {name for _, names in self.of for name in names}
+        """The parameters that have a role, and what is drawn besides."""
+        return {name for _, names in self.of for name in names} | {name for name, _ in self.beside}
 
     @property
     def left(self) -> list[Parameter]:
         """Those that have none."""
         return [p for p in self.parameters if p.name not in self.named]
+
+    @property
+    def silenced(self) -> list[str]:
+        """Of these what is added somewhere, so that 0 leaves it out: biases and positions."""
+        return [p.name for p in self.left if not p.of_a_norm and re.search("bias|pos|rel", p.name.lower())]
 
     def __str__(self) -> str:
         roles = {role: " and ".join(names) for role, names in self.of if not role.startswith("b_")}
@@ -124,7 +140,7 @@ class Attribution:
 
     def _matrix(self, role, parameters):
         turned = self.turned[role == "O"]
-        each = [_flat(p, role, turned, self.g if role in "KV" else self.h) for p in parameters]
+        each = [flat(p, role, turned, self.g if role in "KV" else self.h) for p in parameters]
         return np.concatenate(each, axis=0 if role == "O" else 1)
 
     def _parts(self, role, wide):
@@ -135,7 +151,7 @@ class Attribution:
         return {role: wide}
 
 
-def _flat(parameter, role, turned, heads):
+def flat(parameter: Parameter, role: str, turned: bool, heads: int) -> np.ndarray:
     """One parameter as a matrix (in, out)."""
     X = drawn(parameter.name, parameter.shape, False).astype(np.float64)
     owner = parameter.owner.lower()
@@ -247,7 +263,7 @@ def _orders(parameters, of):
 
 def _roles(parameters):
     """Role -> names, `b_` before the role for its bias: by their names, else in their order."""
-    matrices = [p for p in parameters if p.matrix and not p.of_a_norm]
+    matrices = [p for p in parameters if p.matrix and not (p.of_a_norm or p.gate or p.of_places)]
     by_role = {}
     for p in matrices:
         if p.role:
@@ -265,8 +281,9 @@ def _roles(parameters):
 
 
 def _biases(stem):
-    """What the bias beside a weight may be called: W_Q and b_Q, too."""
-    return f"{stem}.bias", f"{stem}_bias", re.sub(r"(^|\.)[wW](_?[a-zA-Z]+)$", r"\1b\2", stem)
+    """What the bias beside a weight may be called: W_Q and b_Q, kernel and bias, too."""
+    others = re.sub(r"(^|\.)[wW](_?[a-zA-Z]+)$", r"\1b\2", stem), re.sub("kernel$", "bias", stem)
+    return f"{stem}.bias", f"{stem}_bias", *(other for other in others if other != stem)
 
 
 def _enough(by_role):

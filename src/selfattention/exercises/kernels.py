@@ -3,8 +3,9 @@
 import numpy as np
 
 from selfattention.exercises.diagnosis import exercise
-from selfattention.exercises.evidence import show
-from selfattention.formulas import arithmetic_intensity, log_sum_exp, rows_that_fit
+from selfattention.exercises.evidence import numbers, show
+from selfattention.formulas import arithmetic_intensity, log_sum_exp, pieces, rows_that_fit
+from selfattention.mutants import pieces as wrong_pieces
 
 
 def sums_of_the_row(trial):
@@ -221,3 +222,102 @@ def keys_elsewhere():
 def queries_alone():
     """The queries share the memory with what is made of them: a row of Õ, c and Z, and 64 scores each."""
     return np.ceil(BEND), (SHARED // 2 - 64 * 256) // 128
+
+
+def bits_or_sum(trial):
+    """Whether what came fits into bfloat16, and whether it adds up; else the numbers."""
+    if isinstance(trial.given, BaseException) or [x.dtype for x in trial.given] != [np.float32] * 3:
+        return numbers(trial)
+    (X,) = trial.inputs.values()
+    used = next((p for p, x in enumerate(trial.given) if (x.view(np.uint32) & 0xFFFF).any()), None)
+    if used is not None:
+        return f"Piece {used} has bits in its lower half: bfloat16 does not have this number."
+    off = np.abs(sum(x.astype(np.float64) for x in trial.given) - X).max()
+    if off:
+        return f"Your pieces do not add up to X: the sum is off by up to {show(off)}."
+    return f"They add up, and bfloat16 has each. {numbers(trial)}"
+
+
+def _normal(power):
+    X = np.random.default_rng(0).normal(size=(5, 7)) * 2.0**power
+    return X.astype(np.float32)
+
+
+@exercise(
+    cases=[(np.array([1 + 2**-8 + 2**-20, -1 / 3], dtype=np.float32),), (_normal(0),), (_normal(100),)],
+    evidence=bits_or_sum,
+    worth_trying="numbers near 2^-120. How much of them is lost, and why?",
+)
+def three_pieces(X):
+    """The nearest of eight bits, three times, of what is left each time."""
+    return pieces(X)
+
+
+three_pieces.mistake(wrong_pieces.cut_off_without_rounding)
+three_pieces.mistake(wrong_pieces.first_piece_three_times)
+three_pieces.mistake(wrong_pieces.first_piece_forgotten)
+three_pieces.mistake(wrong_pieces.rest_left_whole)
+three_pieces.mistake(wrong_pieces.two_pieces)
+three_pieces.mistake(wrong_pieces.half_precision)
+
+
+SIX = [(2, 0), (1, 0), (1, 1), (0, 1), (0, 2), (0, 0)]
+
+
+def _lacks(i, j):
+    """A product of two numbers by six products of pieces, but for one."""
+
+    def product(x, y):
+        x, y = (pieces(np.asarray(z, dtype=np.float32)) for z in (x, y))
+        kept = [pair for pair in SIX if pair != (i, j)]
+        return sum((x[p] * y[q] for p, q in kept), np.float32(0))
+
+    return product
+
+
+def off_at_one(trial):
+    """How far the product is off where one of the factors is 1, which has one piece."""
+    (product,), (said,) = trial.inputs.values(), trial.given
+    x = 1 + 2**-9 + 2**-20
+    left, right = (show(x - float(product(*pair))) for pair in ((x, 1.0), (1.0, x)))
+    return (
+        f"You say {show(said)}; with x = 1 + 2⁻⁹ + 2⁻²⁰ its x · 1 is too small by {left}, and "
+        f"1 · x by {right}."
+    )
+
+
+@exercise(
+    cases=[(_lacks(*pair),) for pair in SIX],
+    evidence=off_at_one,
+    worth_trying="a product that lacks two. Does your function name one of them?",
+)
+def dropped_product(product):
+    """Six products of powers of two are six different bits, and one of them is not set."""
+    x, y = np.float32(1 + 2**-9 + 2**-20), np.float32(1 + 2**-10 + 2**-21)
+    sizes = 2**-20, 2**-9, 2**-19, 2**-10, 2**-21, 1
+    return dict(zip(sizes, SIX, strict=True))[sum(sizes) - float(product(x, y))]
+
+
+@dropped_product.mistake
+def named_backwards(product):
+    """You name the piece of y first; the piece of x comes first."""
+    return dropped_product.solution(product)[::-1]
+
+
+@dropped_product.mistake
+def by_the_size_alone(product):
+    """The size of an error says how much the two pieces count together; two or three products share it."""
+    i, j = dropped_product.solution(product)
+    return {0: (0, 0), 1: (0, 1), 2: (1, 1)}[i + j]
+
+
+@dropped_product.mistake
+def a_number_by_itself(product):
+    """Of a number by itself the products (0, 1) and (1, 0) are equal, and so are (0, 2) and (2, 0)."""
+    return tuple(sorted(dropped_product.solution(product)))
+
+
+@dropped_product.mistake
+def whole_numbers_tried(product):
+    """A number of eight bits is its first piece: of two such, five of the six products are 0 anyhow."""
+    return 0, 0

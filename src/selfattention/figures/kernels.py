@@ -81,3 +81,48 @@ def race(axes, curves):
         ax.set_xlabel("n = m, tokens")
     axes[0].set_ylabel("time over the fused kernel's")
     axes[0].legend(fontsize=8)
+
+
+def errors_by_name(ax, errors, own, title):
+    """Errors by name on a log axis, each a bar from the dashed line, which is float32's own product's."""
+    colours = [MATRIX if error > own else TILED for error in errors.values()]
+    ax.vlines(range(len(errors)), own, list(errors.values()), color=colours, linewidth=16)
+    ax.axhline(own, color=OTHER, linestyle="--", linewidth=1)
+    ax.set_yscale("log")
+    ax.set_xlim(-0.6, len(errors) - 0.4)
+    ax.set_xticks(range(len(errors)), errors)
+    ax.minorticks_off()
+    ax.tick_params(axis="x", length=0)
+    ax.set_title(title)
+
+
+def cost_by_size(ax, powers, ratios, quartiles, least):
+    """Time of a step against the size of the numbers; what is set to 0 lies in the grey, below `least`."""
+    ax.axvspan(min(powers), least, color=HIDDEN, linewidth=0)
+    ax.fill_between(powers, *quartiles, color=TILED, alpha=0.3, linewidth=0)
+    ax.plot(powers, ratios, "o-", color=TILED, markersize=4)
+    ax.set_ylim(bottom=0)
+    ax.set_xlabel("size of the weights, as a power of two")
+    ax.set_ylabel("time of a split, 1 near 1")
+
+
+def climb(axes, steps):
+    """Step by step, the time over the fused kernel's: {title: {name: ratio}}, the slowest on top.
+
+    A bar begins at the line at 1; beside it stands the ratio.
+    """
+    for ax, (title, ratios) in zip(axes, steps.items(), strict=True):
+        colours = [MATRIX, *[TILED] * (len(ratios) - 1)]
+        ax.axvline(1, color=OTHER, linestyle="--", linewidth=1, zorder=0)
+        ax.hlines(range(len(ratios)), 1, list(ratios.values()), color=colours, linewidth=8)
+        ax.scatter(ratios.values(), range(len(ratios)), color=colours, s=60)
+        for y, ratio in enumerate(ratios.values()):
+            ax.text(max(ratio, 1) * 1.15, y, f"{ratio:.2f}", va="center", fontsize=8)
+        ax.set_xscale("log")
+        ax.set_xlim(0.3, 14)
+        ax.set_xticks([0.5, 1, 2, 5, 10], ["0.5", "1", "2", "5", "10"])
+        ax.minorticks_off()
+        ax.set_yticks(range(len(ratios)), ratios)
+        ax.set_title(title)
+        ax.set_xlabel("time over the fused kernel's")
+    axes[0].set_ylim(len(ratios) - 0.5, -0.5)

@@ -66,7 +66,15 @@ from selfattention.formulas.heads import (
     split_heads,
     transformer_parameters,
 )
-from selfattention.formulas.kernels import arithmetic_intensity, compulsory_traffic, roofline
+from selfattention.formulas.kernels import (
+    arithmetic_intensity,
+    compulsory_traffic,
+    pieces,
+    roofline,
+    six_products,
+    truncated_pieces,
+    without_tiny,
+)
 from selfattention.formulas.masks import masked_attention, masked_scores
 from selfattention.formulas.mutants import greedy_suite, mutation_score
 from selfattention.formulas.output import output_projection
@@ -210,6 +218,7 @@ __all__ = [
     "output_projection",
     "patch_embedding",
     "patches",
+    "pieces",
     "product_backward",
     "projections",
     "quantised",
@@ -239,6 +248,7 @@ __all__ = [
     "sigmoid",
     "silu",
     "sinusoids",
+    "six_products",
     "softcap",
     "softmax",
     "softmax_backward",
@@ -257,6 +267,7 @@ __all__ = [
     "token_scores",
     "transfer_seconds",
     "transformer_parameters",
+    "truncated_pieces",
     "vit_parameters",
     "vit_tokens",
     "weighted_covariance",
@@ -266,6 +277,7 @@ __all__ = [
     "window_partition",
     "with_class_token",
     "with_sink",
+    "without_tiny",
     "zeroed_rows",
     "zigzag_work",
 ]

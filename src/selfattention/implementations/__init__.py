@@ -39,6 +39,8 @@ class Implementation:
             return "no CUDA device"
         if self.compiler == "triton":
             return import_module("selfattention.implementations.triton_here").why_not(self.device)
+        if self.name == "matrix_tiled":
+            return import_module("selfattention.implementations.tiles_here").why_not()
         return None
 
     def load(self) -> Loaded:
@@ -50,6 +52,7 @@ IMPLEMENTATIONS = {
     "numpy_direct": Implementation("numpy_direct", "numpy"),
     "numpy_tiled": Implementation("numpy_tiled", "numpy"),
     "numba_tiled": Implementation("numba_tiled", "numpy", compiler="numba"),
+    "matrix_tiled": Implementation("matrix_tiled", "numpy", compiler="numba"),
     "torch_direct": Implementation("torch_direct", "torch"),
     "torch_direct_cuda": Implementation("torch_direct", "torch", device="cuda"),
     "torch_tiled": Implementation("torch_tiled", "torch"),

@@ -6,6 +6,7 @@ The same few questions for both libraries; torch is never imported here, whoever
 import math
 import sys
 from contextlib import nullcontext
+from functools import cache
 
 import numpy as np
 
@@ -172,6 +173,7 @@ def is_finite(number):
         return False
 
 
+@cache  # a name is put together anew whenever it is asked for
 def kind_of(dtype):
     """'f' for floats that can be computed with and 'b' for booleans, of either library."""
     name = dtype.name if isinstance(dtype, np.dtype) else str(dtype).removeprefix("torch.")
@@ -179,6 +181,7 @@ def kind_of(dtype):
     return "f" if name in floats else "b" if name == "bool" else "other"
 
 
+@cache
 def accumulator(dtype, xp):
     return xp.float32 if str(dtype).removeprefix("torch.") in ("float16", "bfloat16") else dtype
 

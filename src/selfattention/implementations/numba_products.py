@@ -9,12 +9,9 @@ leave to suppose that there is no NaN and no ∞ it does not get.
 
 import numpy as np
 
-from selfattention.extras import needed
 from selfattention.implementations import numpy_products
+from selfattention.implementations.numba_cache import compiled
 from selfattention.implementations.numpy_products import few_rows
-
-with needed():
-    from numba import njit
 
 AT_A_TIME = 4  # rows that stay in the nearest cache while the weights stream past them
 IN_ANY_ORDER = {"reassoc", "contract", "nsz"}
@@ -52,7 +49,7 @@ def _row_by_row(loop, X, weights, *steps):
     return Y
 
 
-@njit(fastmath=IN_ANY_ORDER, nogil=True)
+@compiled(fastmath=IN_ANY_ORDER, nogil=True)
 def _dots(X, weights, Y):
     for first in range(0, len(X), AT_A_TIME):
         for i in range(len(weights)):
@@ -64,7 +61,7 @@ def _dots(X, weights, Y):
                 Y[row, i] = total
 
 
-@njit(fastmath=IN_ANY_ORDER, nogil=True)
+@compiled(fastmath=IN_ANY_ORDER, nogil=True)
 def _scaled_dots(X, codes, steps, Y):
     for first in range(0, len(X), AT_A_TIME):
         for i in range(len(codes)):

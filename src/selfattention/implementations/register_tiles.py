@@ -41,7 +41,7 @@ def _tile_width(X):  # compiled: a constant, known before the loops are
     return lambda X: width
 
 
-class _Vectors:
+class Vectors:
     """Writes vector instructions for one element type."""
 
     def __init__(self, context, builder, element):
@@ -138,6 +138,13 @@ class _Vectors:
         grown = self.fma(power, b.fmul(p, f), b.fsub(power, one))
         return b.fdiv(grown, b.fadd(grown, self.constant(2.0)))
 
+    def polynomial(self, f):
+        """2^f for f in [−½, ½]."""
+        *lower, p = (self.constant(float(c)) for c in _coefficients(self.element))
+        for c in reversed(lower):
+            p = self.fma(p, f, c)
+        return p
+
     def exp(self, x):
         """e^x = 2^k 2^f, k the integer next to x log₂ e: a polynomial for 2^f, and k added to its exponent.
 
@@ -148,10 +155,7 @@ class _Vectors:
         b = self.builder
         magic, log2e = self.constant(1.5 * 2**self.mantissa), self.constant(math.log2(math.e))
         rounded = self.fma(x, log2e, magic)
-        f = self.fma(x, log2e, b.fsub(magic, rounded))
-        *lower, p = (self.constant(float(c)) for c in _coefficients(self.element))
-        for c in reversed(lower):
-            p = self.fma(p, f, c)
+        p = self.polynomial(self.fma(x, log2e, b.fsub(magic, rounded)))
         exponent = b.shl(
             b.bitcast(rounded, self.integers), ir.Constant(self.integers, [self.mantissa] * self.lanes)
         )
@@ -172,7 +176,7 @@ def _coefficients(element):
     return [math.log(2) ** k / math.factorial(k) for k in range(14)]
 
 
-def _pairs(signature, arguments):
+def pairs_of(signature, arguments):
     return list(zip(signature.args, arguments, strict=True))
 
 
@@ -189,8 +193,8 @@ def _product(vectors, add):
         signature = types.void(C, c, c_row, A, a, a_row, a_step, B, b, b_row, depth)
 
         def write(context, builder, signature, arguments):
-            C, c, c_row, A, a, a_row, a_step, B, b, b_row, depth = _pairs(signature, arguments)
-            v = _Vectors(context, builder, C[0].dtype)
+            C, c, c_row, A, a, a_row, a_step, B, b, b_row, depth = pairs_of(signature, arguments)
+            v = Vectors(context, builder, C[0].dtype)
             rows = [v.at(C, c[1], v.times(c_row[1], i)) for i in range(HEIGHT)]
             new = cgutils.alloca_once
             tile = [[[new(builder, v.vector) for _ in range(vectors)] for _ in rows] for _ in range(parts)]
@@ -208,11 +212,11 @@ def _product(vectors, add):
                     for x, total in zip(right, totals, strict=True):
                         builder.store(v.fma(left, x, builder.load(total)), total)
 
-            even = v.times(builder.sdiv(depth[1], _number(parts)), parts)
-            with cgutils.for_range_slice(builder, _number(0), even, _number(parts), inc=True) as (place, _):
+            even = v.times(builder.sdiv(depth[1], number(parts)), parts)
+            with cgutils.for_range_slice(builder, number(0), even, number(parts), inc=True) as (place, _):
                 for part, sums in enumerate(tile):
-                    add_step(builder.add(place, _number(part)), sums)
-            with cgutils.for_range_slice(builder, even, depth[1], _number(1), inc=True) as (place, _):
+                    add_step(builder.add(place, number(part)), sums)
+            with cgutils.for_range_slice(builder, even, depth[1], number(1), inc=True) as (place, _):
                 add_step(place, tile[0])
             for i, row in enumerate(rows):
                 for u in range(vectors):
@@ -255,7 +259,7 @@ def _each_row(v, S, s, s_row):
         yield i, row, [v.load(row, u) for u in range(VECTORS)]
 
 
-def _number(i):
+def number(i):
     return ir.Constant(ir.IntType(64), i)
 
 
@@ -264,11 +268,11 @@ def _exceeds(typing, S, s, s_row, c, x, slack):
     signature = types.boolean(S, s, s_row, c, x, slack)
 
     def write(context, builder, signature, arguments):
-        S, s, s_row, c, x, slack = _pairs(signature, arguments)
-        v = _Vectors(context, builder, S[0].dtype)
+        S, s, s_row, c, x, slack = pairs_of(signature, arguments)
+        v = Vectors(context, builder, S[0].dtype)
         found = []
         for i, _, row in _each_row(v, S, s, s_row):
-            limit = builder.fadd(builder.load(v.at(c, x[1], _number(i))), slack[1])
+            limit = builder.fadd(builder.load(v.at(c, x[1], number(i))), slack[1])
             found.append(builder.fcmp_ordered(">", v.highest(row), v.spread(limit)))
         anywhere = v.tree(builder.or_, found)
         bits = builder.bitcast(anywhere, ir.IntType(v.lanes))
@@ -288,10 +292,10 @@ def _maxima(typing, S, s, s_row, out):
     signature = types.void(S, s, s_row, out)
 
     def write(context, builder, signature, arguments):
-        S, s, s_row, out = _pairs(signature, arguments)
-        v = _Vectors(context, builder, S[0].dtype)
+        S, s, s_row, out = pairs_of(signature, arguments)
+        v = Vectors(context, builder, S[0].dtype)
         for i, _, row in _each_row(v, S, s, s_row):
-            builder.store(v.across(v.larger, v.highest(row)), v.at(out, _number(i)))
+            builder.store(v.across(v.larger, v.highest(row)), v.at(out, number(i)))
         return context.get_dummy_value()
 
     return signature, write
@@ -306,8 +310,8 @@ def maxima(S, s, s_row, out):
 @intrinsic
 def _sum_across(typing, X, x):
     def write(context, builder, signature, arguments):
-        X, x = _pairs(signature, arguments)
-        v = _Vectors(context, builder, X[0].dtype)
+        X, x = pairs_of(signature, arguments)
+        v = Vectors(context, builder, X[0].dtype)
         return v.across(builder.fadd, v.load(v.at(X, x[1])))
 
     return X.dtype(X, x), write
@@ -324,14 +328,14 @@ def _exponentials(typing, S, s, s_row, c, x, Z):
     signature = types.void(S, s, s_row, c, x, Z)
 
     def write(context, builder, signature, arguments):
-        S, s, s_row, c, x, Z = _pairs(signature, arguments)
-        v = _Vectors(context, builder, S[0].dtype)
+        S, s, s_row, c, x, Z = pairs_of(signature, arguments)
+        v = Vectors(context, builder, S[0].dtype)
         for i, address, row in _each_row(v, S, s, s_row):
-            shift = v.spread(builder.load(v.at(c, x[1], _number(i))))
+            shift = v.spread(builder.load(v.at(c, x[1], number(i))))
             E = [v.exp(builder.fsub(score, shift)) for score in row]
             for u, e in enumerate(E):
                 v.store(e, address, u)
-            sums = v.at(Z, v.times(builder.add(x[1], _number(i)), v.lanes))
+            sums = v.at(Z, v.times(builder.add(x[1], number(i)), v.lanes))
             v.store(builder.fadd(v.load(sums), v.sum(E)), sums)
         return context.get_dummy_value()
 
@@ -349,12 +353,12 @@ def _weights_and_slopes(typing, S, D, s, s_row, L, delta, x):
     signature = types.void(S, D, s, s_row, L, delta, x)
 
     def write(context, builder, signature, arguments):
-        S, D, s, s_row, L, delta, x = _pairs(signature, arguments)
-        v = _Vectors(context, builder, S[0].dtype)
+        S, D, s, s_row, L, delta, x = pairs_of(signature, arguments)
+        v = Vectors(context, builder, S[0].dtype)
         for (i, A_at, scores), (_, D_at, dA) in zip(
             _each_row(v, S, s, s_row), _each_row(v, D, s, s_row), strict=True
         ):
-            shift, mean = (v.spread(builder.load(v.at(per_row, x[1], _number(i)))) for per_row in (L, delta))
+            shift, mean = (v.spread(builder.load(v.at(per_row, x[1], number(i)))) for per_row in (L, delta))
             for u in range(VECTORS):
                 A = v.exp(builder.fsub(scores[u], shift))
                 v.store(A, A_at, u)
@@ -375,8 +379,8 @@ def _add_vector(typing, S, s, X, x):
     signature = types.void(S, s, X, x)
 
     def write(context, builder, signature, arguments):
-        S, s, X, x = _pairs(signature, arguments)
-        v = _Vectors(context, builder, S[0].dtype)
+        S, s, X, x = pairs_of(signature, arguments)
+        v = Vectors(context, builder, S[0].dtype)
         place = v.at(S, s[1])
         v.store(builder.fadd(v.load(place), v.load(v.at(X, x[1]))), place)
         return context.get_dummy_value()
@@ -414,8 +418,8 @@ def _cap(typing, S, s, s_row, limit):
     signature = types.void(S, s, s_row, limit)
 
     def write(context, builder, signature, arguments):
-        S, s, s_row, limit = _pairs(signature, arguments)
-        v = _Vectors(context, builder, S[0].dtype)
+        S, s, s_row, limit = pairs_of(signature, arguments)
+        v = Vectors(context, builder, S[0].dtype)
         C = v.spread(limit[1])
         for _, address, row in _each_row(v, S, s, s_row):
             for u, score in enumerate(row):
@@ -436,8 +440,8 @@ def _cap_and_slopes(typing, S, s, s_row, limit, T, t_row):
     signature = types.void(S, s, s_row, limit, T, t_row)
 
     def write(context, builder, signature, arguments):
-        S, s, s_row, limit, T, t_row = _pairs(signature, arguments)
-        v = _Vectors(context, builder, S[0].dtype)
+        S, s, s_row, limit, T, t_row = pairs_of(signature, arguments)
+        v = Vectors(context, builder, S[0].dtype)
         C, one = v.spread(limit[1]), v.constant(1.0)
         for i, address, row in _each_row(v, S, s, s_row):
             slopes = v.at(T, v.times(t_row[1], i))
@@ -461,8 +465,8 @@ def _multiply(typing, S, s, s_row, T, t_row):
     signature = types.void(S, s, s_row, T, t_row)
 
     def write(context, builder, signature, arguments):
-        S, s, s_row, T, t_row = _pairs(signature, arguments)
-        v = _Vectors(context, builder, S[0].dtype)
+        S, s, s_row, T, t_row = pairs_of(signature, arguments)
+        v = Vectors(context, builder, S[0].dtype)
         for i, address, row in _each_row(v, S, s, s_row):
             factors = v.at(T, v.times(t_row[1], i))
             for u, x in enumerate(row):
@@ -483,11 +487,11 @@ def _forbid_row(typing, S, s, seen, at):
     signature = types.void(S, s, seen, at)
 
     def write(context, builder, signature, arguments):
-        S, s, seen, at = _pairs(signature, arguments)
-        v = _Vectors(context, builder, S[0].dtype)
+        S, s, seen, at = pairs_of(signature, arguments)
+        v = Vectors(context, builder, S[0].dtype)
         row, bytes_ = v.at(S, s[1]), ir.VectorType(ir.IntType(8), v.lanes)
         for u in range(VECTORS):
-            address = v.at(seen, at[1], _number(u * v.lanes))
+            address = v.at(seen, at[1], number(u * v.lanes))
             mask = builder.load(builder.bitcast(address, bytes_.as_pointer()), align=1)
             visible = builder.icmp_unsigned("!=", mask, ir.Constant(bytes_, [0] * v.lanes))
             v.store(builder.select(visible, v.load(row, u), v.constant(-math.inf)), row, u)
@@ -507,8 +511,8 @@ def _forbid_beyond(typing, S, s, s_row, keys):
     signature = types.void(S, s, s_row, keys)
 
     def write(context, builder, signature, arguments):
-        S, s, s_row, keys = _pairs(signature, arguments)
-        v = _Vectors(context, builder, S[0].dtype)
+        S, s, s_row, keys = pairs_of(signature, arguments)
+        v = Vectors(context, builder, S[0].dtype)
         wide = ir.VectorType(ir.IntType(32), v.lanes)
         count = v.spread(builder.trunc(keys[1], ir.IntType(32)))
         places = [range(u * v.lanes, (u + 1) * v.lanes) for u in range(VECTORS)]
@@ -532,12 +536,12 @@ def _transpose(typing, T, t, t_row, X, x, x_row):
     signature = types.void(T, t, t_row, X, x, x_row)
 
     def write(context, builder, signature, arguments):
-        T, t, t_row, X, x, x_row = _pairs(signature, arguments)
-        v = _Vectors(context, builder, X[0].dtype)
+        T, t, t_row, X, x, x_row = pairs_of(signature, arguments)
+        v = Vectors(context, builder, X[0].dtype)
         rows = [v.load(v.at(X, x[1], v.times(x_row[1], i))) for i in range(v.lanes)]
         step = 1
         while step < v.lanes:  # swap the off-diagonal corners of all blocks of twice this size
-            rows = _swap_corners(v, rows, step)
+            rows = swap_corners(v, rows, step)
             step *= 2
         for i, row in enumerate(rows):
             v.store(row, v.at(T, t[1], v.times(t_row[1], i)))
@@ -546,7 +550,7 @@ def _transpose(typing, T, t, t_row, X, x, x_row):
     return signature, write
 
 
-def _swap_corners(v, rows, step):
+def swap_corners(v, rows, step):
     """Blocks of 2·step rows and columns: their upper right and lower left corners change places."""
     swapped = list(rows)
     upper = [j if not j & step else v.lanes + j - step for j in range(v.lanes)]

@@ -55,6 +55,8 @@ RIGHT = {
     "rotary": ("selfattention.formulas", "rotary"),
     "attention_backward": ("selfattention.formulas", "attention_backward"),
     "merge_states": ("selfattention.formulas", "merge_states"),
+    "pieces": ("selfattention.formulas", "pieces"),
+    "six_products": ("selfattention.formulas", "six_products"),
     "step": ("selfattention.formulas", "step"),
     "rotary_step": ("selfattention.formulas", "rotary_step"),
     "patches": ("selfattention.formulas", "patches"),

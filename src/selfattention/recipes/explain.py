@@ -63,26 +63,42 @@ class Weight(IntEnum):
     UNKNOWN = 6
 
 
+@dataclass(frozen=True)
+class Computed:
+    """What a recipe gives, None if it cannot take the input, with what is asked of it again and again."""
+
+    arrays: tuple[np.ndarray, ...] | None
+    largest: float
+    finite: bool
+    changes: tuple[Change, ...]  # whose identity is the key: they live as long as it stands for them
+
+
 class Engine:
     """Explains outcomes of one judged function; what a recipe gives of an input is computed once."""
 
     def __init__(self, known: Known):
         self.known = known
         self.kept = {}
+        self.recipes = {}
 
     def explain(self, outcomes, deepest=Weight.TWO_MISTAKES) -> tuple[Weight, list[Explanation]]:
         """The smallest weight, and all explanations of it that give every outcome; none, if UNKNOWN."""
         outcomes = sorted(outcomes, key=lambda o: o.size)
-        for weight, level in zip(Weight, self.known.levels(), strict=False):
-            if weight > deepest:
-                break
-            found = [e for changes in level if (e := self.explained(changes, outcomes))]
-            if found:
-                return weight, found
+        with np.errstate(all="ignore"):
+            for weight, level in zip(Weight, self.known.levels(), strict=False):
+                if weight > deepest:
+                    break
+                found = [e for changes in level if (e := self._explained(changes, outcomes))]
+                if found:
+                    return weight, found
         return Weight.UNKNOWN, []
 
     def explained(self, changes, outcomes) -> Explanation | None:
         """The explanation, if the changes give every outcome with one of the readings."""
+        with np.errstate(all="ignore"):
+            return self._explained(changes, outcomes)
+
+    def _explained(self, changes, outcomes):
         precisions = self._precisions(changes, None, outcomes)
         if _enough(precisions):
             return Explanation(changes, None, _usual(precisions))
@@ -108,11 +124,11 @@ class Engine:
         return found
 
     def _precision(self, changes, reading, outcome):
-        exact = self.computed(changes, reading, outcome, np.dtype(np.float64))
+        kept = self._computed(changes, reading, outcome, DOUBLE)
+        exact = kept.arrays
         if exact is None or [x.shape for x in exact] != [x.shape for x in outcome.given]:
             return None
-        beside = scale(exact)
-        off = any(far(g, e, beside) for g, e in zip(outcome.given, exact, strict=True))
+        off = any(far(g, e, kept.largest) for g, e in zip(outcome.given, exact, strict=True))
         if off and not self._fragile(changes, reading, outcome, exact):
             return None
         if off:
@@ -135,28 +151,40 @@ class Engine:
         """Whether a unit in the last place makes other numbers: ties, or a sum that is nearly 0."""
         if not any(change.fragile for change in changes):
             return False
-        rough = self.computed(changes, reading, outcome, np.dtype(np.float64), nudged)
+        rough = self.computed(changes, reading, outcome, DOUBLE, nudged)
         return any(map(far, rough, exact))
 
     def _finite(self, changes, outcomes):
         """Whether no number is infinite or none at all: then no row sees nobody, and no reading matters."""
-        computed = (self.computed(changes, None, o, np.dtype(np.float64)) for o in outcomes)
-        return all(arrays is None or all(np.isfinite(x).all() for x in arrays) for arrays in computed)
+        return all(self._computed(changes, None, o, DOUBLE).finite for o in outcomes)
 
     def computed(self, changes, reading, outcome, precision, of=tuple):
         """What the recipe so changed gives of the outcome's input; None if it cannot take it."""
-        key = changes, reading, outcome.name, precision, of
+        return self._computed(changes, reading, outcome, precision, of).arrays
+
+    def _computed(self, changes, reading, outcome, precision, of=tuple):
+        changes = (*changes, reading) if reading else changes
+        key = *map(id, changes), outcome.name, precision, of
         if key not in self.kept:
-            recipe = self.known.recipe
-            for change in (*changes, *filter(None, [reading])):
-                recipe = change.of(recipe)
             try:
-                self.kept[key] = as_computed(recipe, of(outcome.inputs), precision)
+                arrays = as_computed(self._recipe(changes), of(outcome.inputs), precision)
+                finite = all(np.isfinite(x).all() for x in arrays)
+                self.kept[key] = Computed(arrays, scale(arrays), finite, changes)
             except (ValueError, TypeError, IndexError):  # axes that do not fit: it raises there as well
-                self.kept[key] = None
+                self.kept[key] = Computed(None, 0.0, True, changes)
         return self.kept[key]
 
+    def _recipe(self, changes):
+        """The recipe with changes; but for the last they are mostly another's as well."""
+        if not changes:
+            return self.known.recipe
+        key = tuple(map(id, changes))
+        if key not in self.recipes:
+            self.recipes[key] = changes[-1].of(self._recipe(changes[:-1])), changes
+        return self.recipes[key][0]
 
+
+DOUBLE = np.dtype(np.float64)
 NO_MATTER = "rounding decides"
 
 

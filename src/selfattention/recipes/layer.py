@@ -10,8 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from selfattention.mutants import multi_head_attention as wrong
-from selfattention.recipes import attention, heads, masks
+from selfattention.recipes import attention, heads, inside, masks
 from selfattention.recipes.heads import Heads
+from selfattention.recipes.inside import Meeting, of_length_one, standardised, ungated
 from selfattention.recipes.recipe import Convention, Known, Mistake
 from selfattention.recipes.softmax import as_it_is
 
@@ -45,8 +46,8 @@ def in_order(p, X, Y, Z, weights, biases, h, g, visible):
         p.heads.split(wide, p.heads.count(number)) for wide, number in zip(each, (h, g, g), strict=True)
     )
     K, V = (p.share(H, count) for H in (K, V))
-    H = p.heads.heads(p.heads.attend(Q, K, V, visible))
-    return p.padding(p.heads.output(p.heads.merge(H), W_O) + b_O, visible)
+    H = p.heads.heads(p.heads.attend(*p.meet(Q, K), V, visible))
+    return p.padding(p.heads.output(p.gate(p.heads.merge(H), X), W_O) + b_O, visible)
 
 
 def projected(p, sequences, weights):
@@ -66,6 +67,8 @@ class Layer:
     enter: Callable = as_it_is
     heads: Heads = Heads()  # noqa: RUF009 (it is frozen)
     share: Callable = neighbours
+    meet: Meeting = Meeting()  # noqa: RUF009 (it is frozen)
+    gate: Callable = ungated
     padding: Callable = like_others  # what becomes of tokens that nobody may see
     finish: Callable = alone
     order: Callable = in_order
@@ -124,18 +127,6 @@ def silent(Y, visible):
     return np.where(seen[..., None], Y, 0)
 
 
-EPSILON = 1e-5  # of every norm, for as long as a layer is examined
-
-
-def standardised(X):
-    X = X - X.mean(-1, keepdims=True)
-    return X / np.sqrt((X * X).mean(-1, keepdims=True) + X.dtype.type(EPSILON))
-
-
-def of_length_one(X):
-    return X / np.sqrt((X * X).mean(-1, keepdims=True) + X.dtype.type(EPSILON))
-
-
 def added(Y, X):
     """A residual connection: the tokens are added to the output. Chapter 07."""
     return X + Y
@@ -184,11 +175,12 @@ READINGS = tuple(r.inside("heads.attend") for r in masks.READINGS)
 
 
 def surrounded(conventions) -> Known:
-    """What is known of a layer inside these surroundings."""
+    """What is known of a layer that has these around it or inside."""
     recipe = Layer()
     for convention in conventions:
         recipe = convention.of(recipe)
-    return Known("a layer of attention", recipe, MISTAKES, CONVENTIONS, READINGS)
+    turns = inside.MISTAKES if any(c.path == "meet.turn" for c in conventions) else ()
+    return Known("a layer of attention", recipe, (*MISTAKES, *turns), CONVENTIONS, READINGS)
 
 
 LAYER = surrounded(())

