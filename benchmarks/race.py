@@ -3,6 +3,7 @@
     python benchmarks/race.py                   all of it, some 25 minutes; writes data/race-cpu.json
     python benchmarks/race.py --quick           a few minutes; prints, and writes only with --output FILE
     python benchmarks/race.py --only causal     one workload
+    python benchmarks/race.py --threads 1       without the rows of two threads; writes the file as well
     python benchmarks/race.py --also mine:attention    with your own function (or module) in it
 
 Chapters 13 and 14 draw their figures from the file. Runs on Linux and macOS; the peers that are
@@ -176,6 +177,7 @@ def arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="small sizes, few rounds")
     parser.add_argument("--only", metavar="WORKLOAD", help="dense, causal, window, documents, …")
+    parser.add_argument("--threads", type=int, choices=(1, 2), help="rows of so many threads alone")
     parser.add_argument("--also", metavar="MODULE:FUNCTION", nargs="+", default=[], help="your own function")
     parser.add_argument("--output", type=Path, help=f"the file to write; of a whole race {RESULT.name}")
     return parser.parse_args()
@@ -184,8 +186,10 @@ def arguments():
 def command(asked):
     """What would measure the same again; where it was written is nobody's business."""
     only = ["--only", asked.only] if asked.only else []
+    threads = ["--threads", str(asked.threads)] if asked.threads else []
     also = ["--also", *asked.also] if asked.also else []
-    return shlex.join(["python", "benchmarks/race.py", *["--quick"] * asked.quick, *only, *also])
+    quick = ["--quick"] if asked.quick else []
+    return shlex.join(["python", "benchmarks/race.py", *quick, *only, *threads, *also])
 
 
 def main():
@@ -194,7 +198,7 @@ def main():
     names = {workload.name for _, workload in jobs}
     if asked.only not in {None, *names}:
         sys.exit(f"--only is {asked.only!r}; wanted one of {', '.join(sorted(names))}")
-    jobs = [(threads, w) for threads, w in jobs if asked.only in (None, w.name)]
+    jobs = [(n, w) for n, w in jobs if asked.only in (None, w.name) and asked.threads in (None, n)]
     effort = {"seconds": 0.5, "rounds": 3} if asked.quick else {"seconds": 3, "rounds": 3}
     result = run(jobs, **effort, also=asked.also, command=command(asked))
     print(table.table(result))

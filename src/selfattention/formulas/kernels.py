@@ -56,7 +56,7 @@ def pieces(X: Anything) -> Three:
 
     Three arrays of X's shape and dtype, whose numbers bfloat16 has as well; halfway between two of them,
     bf16 takes the one farther from 0. Their sum is X (Claim pieces-exact) where X is float32 and
-    2^−110 ≤ |x| < 2^128 − 2^119. Nearer to 0, up to 2^−134 is lost, and up to 2^−126 on matrix tiles,
+    2^−110 ≤ abs(x) < 2^128 − 2^119. Nearer to 0, up to 2^−134 is lost, and up to 2^−126 on matrix tiles,
     which take a denormal piece for 0.
     Raises ValueError or TypeError, naming the argument that does not fit; so from 2^128 − 2^119 on, where
     bf16 is infinite. Pieces of 2^k X are 2^k times those of X: who needs that end divides by a power of two
@@ -101,7 +101,7 @@ def six_products(A_0: Left, A_1: Left, A_2: Left, B_0: Right, B_1: Right, B_2: R
     """Eq. six-products:  C = ((((A_2 B_0 + A_1 B_0) + A_1 B_1) + A_0 B_1) + A_0 B_2) + A_0 B_0.
 
     The product of A and B from their `pieces`, A_p (…, n, d) and B_p (…, d, p): the six products which
-    float32 can see, the largest last. The three that are left out are less than 2^−23.9 of |x| |y| for each
+    float32 can see, the largest last. The three that are left out are less than 2^−23.9 abs(x y) for each
     product x y of two numbers (Claim six-products-dropped).
     Raises ValueError or TypeError, naming the argument that does not fit.
     Source: Henry, Tang & Heinecke 2019.
@@ -111,10 +111,10 @@ def six_products(A_0: Left, A_1: Left, A_2: Left, B_0: Right, B_1: Right, B_2: R
 
 @checked
 def without_tiny(A: Anything) -> Anything:
-    """Eq. without-tiny:  a where |a| ≥ 2^−102, else 0.
+    """Eq. without-tiny:  a where abs(a) ≥ 2^−102, else 0.
 
     Weights that can be split at full speed: from 2^−103 on no piece of a float32 is denormal (Claim
-    without-tiny-normal). An output loses at most 2^−102 Σ_j |v_j| before it is divided by Z.
+    without-tiny-normal). An output loses at most 2^−102 Σ_j abs(v_j) before it is divided by Z.
     Raises ValueError or TypeError, naming the argument that does not fit.
     Source: Intel's VTune reference, FP Assists, on what denormal numbers cost.
     """
