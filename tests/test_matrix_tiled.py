@@ -58,6 +58,11 @@ def test_numba_told_to_compile_for_another_processor_is_a_reason(name):
 
 
 @here
+def test_without_a_compiler_there_are_no_tiles():
+    assert run(ASK, NUMBA_DISABLE_JIT="1") == "NUMBA_DISABLE_JIT is set: nothing would be compiled"
+
+
+@here
 def test_the_system_may_refuse():
     """As it does where a thread keeps too small a stack for signals: tiles would not fit onto it."""
     small_stack = """

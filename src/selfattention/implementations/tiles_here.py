@@ -24,6 +24,8 @@ def why_not() -> str | None:
     missing = [name for name in WANTED if not features.get(name)]
     if missing:
         return f"the processor has no matrix tiles: {', '.join(missing)} missing"
+    if config.DISABLE_JIT:
+        return "NUMBA_DISABLE_JIT is set: nothing would be compiled"
     if config.CPU_NAME or config.CPU_FEATURES:
         return "Numba is told to compile for another processor, by NUMBA_CPU_NAME or NUMBA_CPU_FEATURES"
     return None if _lent() else "the system does not lend its matrix tiles to this process"
