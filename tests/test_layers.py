@@ -171,7 +171,10 @@ EXCEPTION = {"numpy_tiled.py": {"selfattention.formulas.tiles"}}
 LIBRARY = {
     "torch": {"torch"},
     "numba": {"numba"},
-    **dict.fromkeys(("register", "matrix", "tile", "tiles"), {"numba", "llvmlite"}),
+    "register": {"numba", "llvmlite"},
+    "matrix": {"numba"},
+    "tile": {"numba", "llvmlite"},
+    "tiles": {"numba", "llvmlite"},
     "triton": {"torch", "triton"},
 }
 # Each file there imports the library that it is about, late, as tests/test_questions.py says.
