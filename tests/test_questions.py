@@ -379,7 +379,8 @@ def test_an_unknown_door_is_named_with_those_that_there_are():
 @pytest.mark.parametrize("sentence", DEFINITION, ids=lambda sentence: sentence.says[:40])
 def test_every_sentence_of_the_definition_holds_for_every_implementation(sentence):
     for name, implementation in IMPLEMENTATIONS.items():
-        if implementation.device == "cpu" and not name.startswith("triton"):
+        runs = implementation.device == "cpu" and implementation.why_not() is None
+        if runs and not name.startswith("triton"):
             assert {question: now(question, name) for question in sentence.settles} == sentence.settles
 
 

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from selfattention.dialects.answering import answer, question_and_variant
-from selfattention.dialects.libraries import library
+from selfattention.dialects.libraries import ours
 from selfattention.dialects.questions.mask_types import SHOWS
 from selfattention.dialects.readings import REFUSED
+from selfattention.implementations import IMPLEMENTATIONS
 
 HOLD = "both hold"
 
@@ -120,8 +121,7 @@ DEFINITION = (
 
 def now(question: str, implementation: str = "numpy_direct") -> str:
     """The reading that one of our implementations gives today: asked, and recognised by its numbers."""
-    doors = {door.name: door for door in library("ours").doors}
-    said = answer(doors[implementation], f"{question}/")
+    said = answer(ours.door(IMPLEMENTATIONS[implementation]), f"{question}/")
     if "numbers" not in said:
         return REFUSED
     asked, variant = question_and_variant(f"{question}/")

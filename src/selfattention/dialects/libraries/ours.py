@@ -37,7 +37,9 @@ def _mask(asked):
     return Written(both, " & ".join(rule.text for rule in rules))
 
 
-def _door(implementation):
+def door(implementation):
+    """One of `IMPLEMENTATIONS`, as it is asked."""
+
     def call(asked: Asked) -> Call:
         to, back = _arrays(implementation.library)
         loaded = implementation.load()
@@ -80,7 +82,7 @@ EVERYWHERE = [
 LIBRARY = Library(
     title="this package",
     packages=(),
-    doors=tuple(_door(known) for known in EVERYWHERE),
+    doors=tuple(door(known) for known in EVERYWHERE),
     reports=("numpy", "torch"),
     settings={"TRITON_INTERPRET": "1"},
 )
