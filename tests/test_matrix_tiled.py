@@ -168,14 +168,14 @@ def test_blocks_runs_and_threads(threads, monkeypatch):
         assert_within(case)
 
 
-def assert_within(case, most=1.0):
-    """Every answer has at most this share of the error that the contract allows."""
+def assert_within(case):
+    """Every answer has at most the error that the contract allows."""
     Q, K, V, dO, bias = (None if x is None else x.astype(np.float32) for x in case.inputs())
     sink = None if case.sink is None else case.sinks().astype(np.float32)
     came = passes(Q, K, V, dO, mask=case.rule(), bias=bias, softcap=case.softcap, sink=sink)
     exact, budgets = oracle.truth(case, torch.float32), oracle.budget(case, torch.float32)
     for name, ours, truth, budget in zip(oracle.NAMES, came, exact, budgets, strict=True):
-        assert oracle.error(ours.astype(np.float64), truth) <= most * budget, (name, str(case))
+        assert oracle.error(ours.astype(np.float64), truth) <= budget, (name, str(case))
 
 
 WIDTHS = [(1, 1), (8, 24), (31, 33), (32, 32), (64, 64), (96, 16), (128, 256), (192, 128), (256, 7)]
@@ -192,7 +192,10 @@ def test_any_width_and_length(d_k, d_v, n, m):
 @pytest.mark.parametrize("size", [2.0**-110, 2.0**-70, 1e-30, 1e30, 2.0**90])
 @pytest.mark.parametrize("which", ["values", "queries", "keys", "gradients"])
 def test_numbers_of_unusual_size(which, size):
-    """Pieces of tiny numbers would be zeros: they are computed with in other units, powers of two."""
+    """Pieces of tiny numbers would be zeros: they are computed with in other units, powers of two.
+
+    They may be off by some thirty roundings of the largest number, as products of that depth are.
+    """
     Q, K, V, dO = drawn(1, 40, 70, 32, 32)
     size, other = np.float32(size), np.float32(1 / size) if which != "values" else np.float32(1)
     if which == "values":

@@ -81,13 +81,13 @@ from selfattention.implementations.tiles_here import why_not
 
 SETTINGS = settings()
 WHY_NOT = why_not()
-ROWS = 2048
-PANEL = 64  # keys
-STRIP = 32  # rows
-PANELS = 8  # at a time
-FEW = 16  # rows
-SLACK = np.float32(5.5)
-USUAL = 60  # numbers between 2⁻⁶⁰ and 2⁶⁰ are
+ROWS = 2048  # of a block
+PANEL = 64  # keys of a panel, four rows of tiles
+STRIP = 32  # rows of a strip, two columns of tiles
+PANELS = 8  # stay in the second cache at a time
+FEW = 16  # rows: no more are worth a strip that is half empty
+SLACK = np.float32(numba_tiled.SLACK)
+USUAL = 60  # numbers between 2⁻⁶⁰ and 2⁶⁰ need no other unit
 VISIBLE = np.float32(2.0**-USUAL)
 
 

@@ -154,10 +154,6 @@ class _Tiles(Vectors):
         whole = b.mul(b.lshr(index, number(bits)), number(far))
         return b.add(whole, b.mul(b.and_(index, number(count - 1)), number(near)))
 
-    def highest_of(self, a, b):
-        """Lane by lane in one instruction; where one is NaN, b."""
-        return self.builder.select(self.builder.fcmp_ordered(">", a, b), a, b)
-
 
 @intrinsic
 def configure(typing, settings):
@@ -457,8 +453,8 @@ def exceeds(typing, S, s, c, x, slack, highest):
             for block in range(4):
                 rows = tiles.at(S, s[1], number(block * 2 * SQUARE + q * SQUARE))
                 for row in range(SIDE):
-                    four[row % 4] = tiles.highest_of(tiles.load(rows, row), four[row % 4])
-            top = tiles.tree(tiles.highest_of, four)
+                    four[row % 4] = tiles.larger(tiles.load(rows, row), four[row % 4])
+            top = tiles.tree(tiles.larger, four)
             tiles.store(top, tiles.at(highest), q)
             limit = builder.fadd(tiles.load(tiles.at(c, x[1]), q), tiles.spread(slack[1]))
             found.append(builder.fcmp_ordered(">", top, limit))
