@@ -86,14 +86,14 @@ function firstContentfulPaint() {
   });
 }
 
-/* The front door at the size of a window: by how much its page moves while it loads, where it ends, how high it is
-   with scripts and without, and what of it a finger would miss. */
+/* The front door at the size of a window: by how much its page moves while it arrives a piece at a time, where it
+   ends, how high it is with scripts and without, and what of it a finger would miss. */
 export async function frontDoor(browser, site, path, [width, height]) {
   const seen = { width, height };
   for (const javaScriptEnabled of [true, false]) {
     const context = await browser.newContext({ viewport: { width, height }, javaScriptEnabled });
     const page = await context.newPage();
-    await page.goto(`${site.origin}/${path}`, { waitUntil: "load" });
+    await page.goto(`${site.origin}/${path}?slowly`, { waitUntil: "load" });
     const door = page.locator("#widget-door");
     if (javaScriptEnabled) {
       await door.locator(".widget-again:not([hidden])").waitFor();

@@ -1,10 +1,11 @@
 /* The built site on a free port of the loopback, compressed as a host compresses it; `scripts` by path, which
-   are served beside it or in place of what it has there. */
+   are served beside it or in place of what it has there. A page asked for with `?slowly` comes a piece at a time, so
+   that the browser shows it unfinished, as a slow line or a busy machine does by chance. */
 
 import { readFileSync, statSync } from "node:fs";
 import { createServer } from "node:http";
 import { extname, join, normalize } from "node:path";
-import { gzipSync } from "node:zlib";
+import { gunzipSync, gzipSync } from "node:zlib";
 
 const TYPES = {
   ".css": "text/css",
@@ -30,8 +31,10 @@ export function serve(site, scripts = {}) {
   }
 
   const server = createServer((request, response) => {
-    const { body, type, packed } = file(new URL(request.url, "http://site").pathname);
+    const { pathname, search } = new URL(request.url, "http://site");
+    const { body, type, packed } = file(pathname);
     if (!body) return response.writeHead(404).end();
+    if (search === "?slowly") return inPieces(response.writeHead(200, { "content-type": type }), gunzipSync(body));
     const encoding = packed ? {} : { "content-encoding": "gzip" };
     response.writeHead(200, { "content-type": type, "cache-control": "max-age=600", ...encoding }).end(body);
   });
@@ -42,6 +45,17 @@ export function serve(site, scripts = {}) {
       resolve({ origin, bytes, close: () => server.close() });
     });
   });
+}
+
+const PIECE = 1024; // bytes
+const PAUSE = 30; // milliseconds: two frames
+
+async function inPieces(response, body) {
+  for (let at = 0; at < body.length; at += PIECE) {
+    response.write(body.subarray(at, at + PIECE));
+    await new Promise((resolve) => setTimeout(resolve, PAUSE));
+  }
+  response.end();
 }
 
 function script(text) {
