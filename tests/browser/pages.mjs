@@ -25,6 +25,7 @@ export async function inspect(page, site, path) {
   await page.emulateMedia({ colorScheme: "light" });
   await page.goto(`${site.origin}/${path}`, { waitUntil: "load" });
   await settled(page);
+  await reachWidgets(page);
   report.bytes = transfer(new Set([...urls, ...(await page.evaluate(picturesByDay))]), site);
   report.tex = await page.evaluate(rawTex);
   Object.assign(report, await page.evaluate(marginNotes));
@@ -100,6 +101,15 @@ export async function settled(page) {
     await window.MathJax?.startup?.promise;
     await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
   });
+}
+
+/* Widgets fetch what they need when a reader comes near them, and are looked at alive. */
+async function reachWidgets(page) {
+  for (const widget of await page.locator(".widget:has([data-widget])").all()) {
+    await widget.scrollIntoViewIfNeeded();
+    await widget.locator(".widget-again:not([hidden])").waitFor({ state: "attached" });
+  }
+  await page.evaluate(() => scrollTo(0, 0));
 }
 
 /* In the page: its pictures, also those further down, which are fetched when a reader comes near them. */
