@@ -74,7 +74,7 @@ def _png(output):
 
 
 def _in_few_colours(png):
-    """The picture in 128 colours, each within a few levels of 255 of its own; lines and letters need no more."""
+    """The picture in 128 colours, each within a few levels of 255 of its own."""
     drawn = Image.open(io.BytesIO(png)).convert("RGB")
     written = io.BytesIO()
     few = drawn.quantize(128, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)

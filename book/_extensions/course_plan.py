@@ -121,16 +121,15 @@ class SetupSizes(SphinxDirective):
 
     def run(self):
         log = json.loads((CLASSROOM / "sizes.json").read_text(encoding="utf-8"))
-        lines = ["| | the wheel with | on disk | takes | of which computing |"]
+        lines = ["| | the wheel with | to fetch | on disk | takes then |"]
         lines.append("|---|---|---|---|---|")
         for name, size in log["sizes"].items():
             extras = f"`{size['extras']}`" if size["extras"] else "nothing else"
-            took = f"{size['seconds']} s | {size['processor seconds']} s"
-            lines.append(f"| {name} | {extras} | {size['megabytes']} MB | {took} |")
+            room = f"{size['fetched megabytes']} MB | {size['megabytes']} MB"
+            lines.append(f"| {name} | {extras} | {room} | {size['seconds']} s |")
         torch = log["sizes"]["with PyTorch"]["versions"]["torch"]
         lines += ["", f"Measured on {log['date']}: {log['system']}, {log['cores']} cores, Python"]
-        lines.append(f"{log['python']}, torch {torch}. The seconds are those of one connection, and of a")
-        lines.append("machine that had other work.")
+        lines.append(f"{log['python']}, torch {torch}. The seconds begin when all is fetched.")
         return self.parse_text_to_nodes("\n".join(lines))
 
 
