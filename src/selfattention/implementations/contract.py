@@ -51,7 +51,6 @@ scale, a softcap or None; and no score that overflows where somebody may see it.
 
 import math
 import numbers
-import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol, TypeVar
 
@@ -383,8 +382,7 @@ class Form:
         self.working_dtype = working_dtype
         self.sums = accumulator(Q.dtype, self.xp)
         self.like = Q
-        learned = [array for array in (Q, K, V, bias) if is_tensor(array)]
-        self.kept = bool(learned) and sys.modules["torch"].is_grad_enabled() and learns(*learned)
+        self.kept = learns(Q, K, V, bias)
         check_axes(Q, K, V)
         self.h, self.n, d_k = (1, *Q.shape)[-3:]
         self.g, self.m = (1, *K.shape)[-3:-1]
@@ -399,9 +397,10 @@ class Form:
 
     def fold(self, array):
         """(…, h, n, d) as (b, h, n, d), in the dtype that the implementation works in."""
-        heads = (1, *array.shape)[-3]
-        folded = array.reshape(math.prod(self.batch), heads, *array.shape[-2:])
-        return cast(folded, self.working_dtype(array.dtype, self.xp))
+        if array.ndim != 4:
+            heads = (1, *array.shape)[-3]
+            array = array.reshape(math.prod(self.batch), heads, *array.shape[-2:])
+        return cast(array, self.working_dtype(array.dtype, self.xp))
 
     def clean(self, Q, K, V):
         """The arguments without what is not finite; the rows (b, h, n) that may see such; the unit of V.

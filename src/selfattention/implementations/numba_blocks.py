@@ -184,7 +184,7 @@ def grouped(X, g):
 
 def _writable(X):
     """In order in memory. Nobody writes here, but for a read-only array Numba would compile all anew."""
-    return np.require(X, requirements="CW")
+    return X if X.flags.carray else np.require(X, requirements="CW")
 
 
 def bias_or_none(bias, Q):

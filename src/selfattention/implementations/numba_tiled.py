@@ -102,7 +102,7 @@ def answers_and_state(Q, K, V, plans, bias, scale, softcap):
     """O, L, c and Z of every row, and whether no number met was too large for its product to be safe."""
     (b, h, n, d_k), (g, _, d_v) = Q.shape, V.shape[1:]
     O, L = np.empty((b * g, h // g, n, d_v), Q.dtype), np.empty((b * g, h // g, n), Q.dtype)
-    state, tame = np.empty((2, *L.shape), Q.dtype), np.ones(1, np.bool_)
+    state, tame = np.empty((2, *L.shape), Q.dtype), np.array([True])
     arrays = grouped(Q, g), flat(K), flat(V), bias_or_none(bias, Q)
     limits, unit, limit = limits_of(Q.dtype, d_k, scale), Q.dtype.type(scale), limit_of(Q.dtype, softcap)
     for plan in plans if h else ():
