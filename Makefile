@@ -101,7 +101,7 @@ kills: setup  ## kill a rank of a ring two hundred times, and count what comes o
 	$(BIN)/python tests/kills/kills.py
 
 tried: tests/browser/node_modules  ## try every exercise on the pages of a book that was built with PYODIDE; writes the log
-	PYTHONPATH=tests:book/_extensions:book/pdf $(BIN)/python tests/tried/tried.py
+	PYTHONPATH=tests:notebooks:book/_extensions:book/pdf $(BIN)/python tests/tried/tried.py
 
 bench: $(VENV)/peers  ## race implementations, pictures, language model and processes with peers; or make bench ARGS=--quick
 	$(BIN)/python benchmarks/race.py $(ARGS)

@@ -167,11 +167,11 @@ def test_search_answers_what_people_type(seen):
 
 
 def test_search_answers_what_it_was_not_tuned_on(seen):
-    """Titles that others gave their questions, word by word: the greater part find their page first."""
+    """Titles that others gave their questions, and what is typed: three of four find their page first."""
     typed = _typed("held_back")
-    assert len(typed) >= 15
+    assert len(typed) >= 50
     missed = {query: seen["found"][query] for query, page in typed.items() if seen["found"][query] != page}
-    assert len(missed) < len(typed) / 2, missed
+    assert len(missed) < len(typed) / 4, missed
 
 
 def test_excerpts_of_the_search_are_text(seen):

@@ -1,13 +1,12 @@
 /* node slides.mjs < {browser, root, pages}: what of every slide is cut off at 1280 × 720, and what its page asks for. */
 
 import { readFileSync } from "node:fs";
-import { chromium } from "playwright-core";
+import { launched } from "./launch.mjs";
 import { serve } from "./server.mjs";
 
 const ROOM = { width: 1280, height: 720 };
 const { browser: executablePath, root, pages } = JSON.parse(readFileSync(0, "utf8"));
-// Chromium's own sandbox needs a user other than root; nothing but the slides is opened here.
-const browser = await chromium.launch({ executablePath, args: ["--no-sandbox"] });
+const browser = await launched(executablePath);
 const site = await serve(root);
 const page = await browser.newPage({ viewport: ROOM });
 
@@ -48,7 +47,7 @@ for (const path of pages) {
   page.on("response", (one) => one.status() < 400 || wrong.push(one.url().replace(site.origin, "")));
   page.on("pageerror", (error) => wrong.push(error.message));
   await page.goto(`${site.origin}/${path}`, { waitUntil: "load" });
-  await page.waitForSelector("html[data-set]", { state: "attached", timeout: 120_000 });
+  await page.waitForSelector("html[data-set]", { state: "attached" });
   await page.evaluate(letters);
   result[path] = { slides: await page.evaluate(walk, ROOM), elsewhere, wrong };
   page.removeAllListeners();

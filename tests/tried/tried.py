@@ -1,4 +1,4 @@
-"""`make tried`: every exercise of every chapter, tried in Chromium on the built book; writes log.json.
+"""`make tried`: every exercise, and a function of one's own, tried in Chromium; writes log.json.
 
 It needs a book that was built with PYODIDE, and takes minutes: Python starts anew on each page. What was seen
 is held by tests/test_try_it.py.
@@ -18,6 +18,30 @@ LOG = Path(__file__).with_name("log.json")
 VERSIONS = "import sys, numpy\nprint(sys.version.split()[0], numpy.__version__)"
 
 
+PASTED = {  # what stands in the box, and what a reader makes of it -> what `examine` says
+    "as it stands": try_pages.YOURS,
+    "mended": f"""{try_pages.IMPORTS}
+
+
+def mine(q, k, v):
+    scores = q @ np.swapaxes(k, -1, -2) / np.sqrt(q.shape[-1])
+    weights = np.exp(scores - scores.max(-1, keepdims=True))
+    return weights / weights.sum(-1, keepdims=True) @ v
+
+
+print(examine(mine))""",
+    "no function": f"{try_pages.IMPORTS}\nmine = 3\nprint(examine(mine))",
+}
+
+
+def pasted():
+    """What the box of the page *Is my attention right?* shows."""
+    visit = {"root": str(book.SITE), "path": f"{try_pages.YOUR_PAGE}.html"}
+    visit["sources"] = {book.OWN: list(PASTED.values())}
+    seen = book.in_the_browser({"whole": visit})["whole"]
+    return dict(zip(PASTED, map(_first_line, seen["shown"][book.OWN]), strict=True)) | _elsewhere(seen)
+
+
 def tried(notebook, offer):
     """What the cells of a chapter's page show: versions, and for each exercise what its check says."""
     starters = try_pages.code_and_starters(notebook)["starters"]
@@ -35,8 +59,11 @@ def tried(notebook, offer):
             name: dict(zip(("starter", "solution", "mistake"), map(_first_line, said), strict=True))
             for name, said in seen["shown"].items()
         },
-        "elsewhere": [url for url in seen["asked"] if "://" in url and not url.startswith("blob:")],
-    }
+    } | _elsewhere(seen)
+
+
+def _elsewhere(seen):
+    return {"elsewhere": [url for url in seen["asked"] if "://" in url and not url.startswith("blob:")]}
 
 
 def _first_line(text):
@@ -58,7 +85,7 @@ def main():
         "numpy": numpy,
         "browser": " ".join(chromium.stdout.split()[:2]),
     }
-    log = {"date": date.today().isoformat(), "versions": versions, "chapters": chapters}
+    log = {"date": date.today().isoformat(), "versions": versions, "pasted": pasted(), "chapters": chapters}
     LOG.write_text(json.dumps(log, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
