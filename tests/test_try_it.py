@@ -460,6 +460,15 @@ def test_it_was_seen_with_a_release_that_is_known():
     assert [file for file in files if file.startswith(f"numpy-{versions['numpy']}-")]
 
 
+def test_a_function_was_pasted_in_a_browser_and_got_its_verdict():
+    """What stands in the box has two mistakes; mended it is right; what is none is told so."""
+    said = tried()["pasted"]
+    assert said["as it stands"].startswith("✗ mine: Softmax over the queries: columns sum to one. And: The")
+    assert said["mended"] == "✓ mine: right."
+    assert said["no function"].startswith("? int: cannot tell.")
+    assert said["elsewhere"] == []
+
+
 def test_every_exercise_was_tried_in_a_browser_and_its_check_has_judged_it():
     """Each starter is not attempted, each solution right, each first mistake wrong, as in a notebook."""
     seen = {name: said for page in tried()["chapters"].values() for name, said in page["checks"].items()}

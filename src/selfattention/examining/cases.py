@@ -206,6 +206,36 @@ def projected() -> list[Case]:
     ]
 
 
+WIDTH = 4
+"""d_model of the tokens that are handed over with their matrices, in every input of theirs."""
+
+
+def projected_once() -> list[Case]:
+    """Tokens and three matrices, and the Q, K and V that these make."""
+    sizes = {"n = 5, d_k = 3, d_v = 2": (5, 3, 2), "n = 6, d_k = d_v = 5": (6, 5, 5)}
+    return [
+        *(_once(name, *size) for name, size in sizes.items()),
+        _once("n = 7, d_k = d_v = 4", 7, 4, 4),
+        *(_once(f"steep, {name}", *size, times=64) for name, size in sizes.items()),
+        _once("n = d_k = d_v = 4", 4, 4, 4, tame=True),
+    ]
+
+
+def projected_and_masked() -> list[Case]:
+    """The same with a mask."""
+    apart, equal = (replace(case, name=f"mask, {case.name}") for case in projected_once()[:2])
+    masks = {"": _any, "padding": _padding, "a triangle": _triangle, "a row that may see nobody": _nobody}
+    return [some(case, visible, what) for case in (apart, equal) for what, visible in masks.items()]
+
+
+def _once(name, n, d_k, d_v, times=1, tame=False):
+    rng = np.random.default_rng([n, d_k, d_v])
+    X = rounded(rng.normal(size=(LEADING[0], 1, n, WIDTH))) * times
+    W_Q, W_K, W_V = (rounded(rng.normal(size=(WIDTH, d)) / 2) for d in (d_k, d_k, d_v))
+    made = {"Q": X @ W_Q, "K": X @ W_K, "V": X @ W_V}
+    return Case(name, {"X": X, "W_Q": W_Q, "W_K": W_K, "W_V": W_V, **made}, tame)
+
+
 def _heads(name, n, d_model, h, keys, values, batch=2, tame=False):
     rng = np.random.default_rng([n, d_model, h, keys])
     shapes = [(batch, 1, n, d_model), (d_model, keys), (d_model, keys), (d_model, values), (values, d_model)]

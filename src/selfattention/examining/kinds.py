@@ -16,7 +16,7 @@ from selfattention.recipes.budget import as_computed
 from selfattention.recipes.gates import CBAM, SQUEEZE, of_weights
 from selfattention.recipes.heads import HEADS
 from selfattention.recipes.merge import MERGE
-from selfattention.recipes.recipe import Convention, Known
+from selfattention.recipes.recipe import Convention, Known, Mistake
 from selfattention.recipes.rotary import ROTARY
 from selfattention.recipes.softmax import SOFTMAX, Softmax
 from selfattention.recipes.step import OUTPUT_ALONE, STEP
@@ -98,6 +98,15 @@ OF_TOKENS = replace(
 """Attention of a function of tokens, which may add these."""
 
 
+def by_the_width(S, Q, K):
+    """Divided by √d_model, the width of the tokens, instead of √d_k. Chapter 04."""
+    return S / cases.WIDTH**0.5
+
+
+OF_MATRICES = replace(ATTENTION, mistakes=(*ATTENTION.mistakes, Mistake("scale", by_the_width, by_the_width)))
+"""Attention of a function of tokens and of the matrices that project them."""
+
+
 def _of_numbers(known, found, *operands):
     yield Kind(known.name, known, operands, operands, found, layouts=(NUMBERS,), other=True)
 
@@ -143,6 +152,15 @@ KINDS = [
         ("X", "W_Q", "W_K", "W_V", "W_O"),
         cases.projected,
         layouts=tuple(LAYOUTS[:2]),
+    ),
+    Kind(
+        "attention",
+        OF_MATRICES,
+        _operands,
+        ("X", "W_Q", "W_K", "W_V"),
+        cases.projected_once,
+        cases.projected_and_masked,
+        layouts=(*LAYOUTS[:2], LAYOUTS[5]),
     ),
     Kind("softmax", SOFTMAX, ("S",), ("S",), _scores, layouts=tuple(LAYOUTS[:3]), says="softmax"),
     Kind(

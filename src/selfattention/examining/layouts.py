@@ -48,6 +48,8 @@ def _joined(x):
 
 def _parted(x, shape):
     b, h, n, d = shape
+    if x.ndim != 3:
+        raise ValueError(f"shape {x.shape}; wanted heads side by side")
     return x.reshape(b, n, h, d).swapaxes(1, 2)
 
 
@@ -60,6 +62,10 @@ LAYOUTS = [
     Layout("(d, n)", 2, *_moved(1, 0)),
     Layout("(batch, d, n)", 3, *_moved(0, 2, 1)),
     Layout("(batch, d, height, width)", 3, _picture, _rows_of_a_picture),
+    Layout(
+        "(batch, n, heads, d), and of the output (batch, n, heads · d)", 4, _moved(0, 2, 1, 3)[0], _parted
+    ),
+    Layout("(batch, heads, n, d), and of the output (batch, n, heads · d)", 4, back=_parted),
 ]
 """Those that people write, the usual ones first."""
 

@@ -158,9 +158,18 @@ def plans(stranger: Stranger) -> list[Plan]:
 
 def forms(way: dict[str, str], arguments) -> list[Form | None]:
     """The forms of a mask, those first that its name speaks of."""
+    return sorted(FORMS, key=lambda form: ("hidden" in form.name) != of_the_hidden(mask_of(way)))
+
+
+def mask_of(way: dict[str, str]) -> str:
+    """The name of its argument for a mask."""
     (name, *_) = [name for name, role in way.items() if role == "mask"]
-    hides = bool(re.search(r"pad|hid|block|exclu|ignor|drop", name.lower()))
-    return sorted(FORMS, key=lambda form: ("hidden" in form.name) != hides)
+    return name
+
+
+def of_the_hidden(name: str) -> bool:
+    """Whether a mask's name speaks of those that may not be seen."""
+    return bool(re.search(r"pad|hid|block|exclu|ignor|drop", name.lower()))
 
 
 def _must(role, way, arguments):

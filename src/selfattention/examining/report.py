@@ -10,6 +10,7 @@ import numpy as np
 from selfattention.examining.dialect import Readings, Unknown, compared, expected, lines
 from selfattention.examining.examination import Trial
 from selfattention.examining.layer_asking import Found
+from selfattention.examining.plans import mask_of, of_the_hidden
 from selfattention.printed import printed
 from selfattention.recipes.explain import Explanation, Weight
 
@@ -140,6 +141,7 @@ def _layer_paragraphs(found, engine, how):
     if how:
         yield f"Built as {how}."
     yield f"Called as {_layer_called(found)}."
+    yield from _meant_otherwise(found.way.layout)
     yield f"Its parameters: {found.attribution}."
     if found.hides_the_future:
         yield "Each token sees itself and what came before, whatever it is told."
@@ -218,6 +220,9 @@ def _lower(sentence):
 def _paragraphs(trial, engine, names):
     (first, *_) = trial.explanations or [Explanation(())]
     yield f"Called as {called(trial)}."
+    if trial.right:
+        yield from _meant_otherwise(trial.plan.layout)
+        yield from _called_for_the_others(trial.plan)
     if first.reading:
         yield f"{first.reading.sentence}."
     elif trial.explanations and _gives_nan_to_empty_rows(trial):
@@ -237,6 +242,20 @@ def _paragraphs(trial, engine, names):
         yield from _with_more_axes(trial)
     if not trial.drawn:
         yield _reach(trial)
+
+
+def _meant_otherwise(layout):
+    """What is right as it was called, and wrong as its author may mean it."""
+    if layout.name == "(n, batch, d)":
+        yield "Where the batch comes first, and not the tokens, it attends from one sequence to another."
+
+
+def _called_for_the_others(plan):
+    """The same of a mask that is named for those who are hidden, and holds those who may be seen."""
+    if plan.form is not None and "may be seen" in plan.form.name:
+        name = mask_of(dict(plan.roles))
+        if of_the_hidden(name):
+            yield f"Where {name} marks what its name says, it is turned round: what it marks may be seen."
 
 
 def _with_more_axes(trial):

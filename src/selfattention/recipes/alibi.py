@@ -79,6 +79,11 @@ def without_the_eight(h):
     return 2.0 ** (-np.arange(1, h + 1) / h)
 
 
+def harmonic(h):
+    """The slopes are 1, 1/2, 1/3 …, and no geometric sequence. Chapter 11."""
+    return 1 / np.arange(1, h + 1)
+
+
 def in_reverse(h):
     """The slopes in reverse: the last head has the steepest. Chapter 11."""
     return by_the_formula(h)[::-1]
@@ -156,6 +161,7 @@ _slopes = (
     from_one_on,
     whatever_h,
     without_the_eight,
+    harmonic,
     in_reverse,
     sign_of_the_exponent,
     one_for_all,

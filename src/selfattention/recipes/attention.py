@@ -106,6 +106,11 @@ def not_transposed(Q, K):
     return Q @ K
 
 
+def keys_reshaped(Q, K):
+    """The keys poured into the shape (d_k, m), not transposed: their numbers change places. Chapter 03."""
+    return Q @ K.reshape(*K.shape[:-2], *K.shape[:-3:-1])
+
+
 def cosines(Q, K):
     lengths = (np.linalg.norm(X, axis=-1) for X in (Q, K))
     return dot(Q, K) / (next(lengths)[..., :, None] * next(lengths)[..., None, :])
@@ -266,6 +271,7 @@ MISTAKES = (
     Mistake("source", queries_and_keys_exchanged, queries_and_keys_exchanged),
     Mistake("source", queries_alone, queries_alone),
     Mistake("score", not_transposed, not_transposed),
+    Mistake("score", keys_reshaped, keys_reshaped),
     Mistake("score", cosines, wrong.cosine_for_dot),
     Mistake("score", distances, wrong.distance_for_dot),
     Mistake("score", turned_distances, wrong.farthest_key_wins),

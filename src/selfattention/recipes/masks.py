@@ -90,6 +90,16 @@ def future_only(S, fill):
     return np.where(np.tri(*S.shape[-2:], dtype=bool).swapaxes(-1, -2), S, fill)
 
 
+def past_and_next(S, fill):
+    """A causal mask one diagonal too late: each token sees the next one as well. Chapter 10."""
+    return np.where(np.tri(*S.shape[-2:], k=1, dtype=bool), S, fill)
+
+
+def times_a_triangle(S, fill):
+    """A causal mask that makes scores 0, not −∞: tokens in the future keep weight. Chapter 10."""
+    return S * np.tri(*S.shape[-2:], dtype=bool)
+
+
 def strictly_past(S, fill):
     """A causal mask that hides a token from itself: the first row is empty. Chapter 10."""
     return np.where(np.tri(*S.shape[-2:], k=-1, dtype=bool), S, fill)
@@ -129,6 +139,8 @@ MISTAKES = (
     Mistake("hide", mask_added, wrong_mask.mask_added_as_numbers),
     Mistake("always", triangle, wrong.causal_uninvited),
     Mistake("always", future_only, future_only),
+    Mistake("always", past_and_next, past_and_next),
+    Mistake("always", times_a_triangle, times_a_triangle),
     Mistake("always", strictly_past, strictly_past),
     Mistake("always", not_itself, not_itself),
     Mistake("fill", 1e6, wrong_mask.minus_sign_lost),

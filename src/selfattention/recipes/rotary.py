@@ -105,6 +105,11 @@ def from_one(positions):
     return positions + 1
 
 
+def everywhere_one(positions):
+    """Every token is turned by the same angles: nobody asks where it stands. Chapter 11."""
+    return np.ones_like(positions)
+
+
 def everywhere_zero(positions):
     return 0 * positions
 
@@ -149,6 +154,7 @@ MISTAKES = (
     Mistake("way", twice, twice),
     Mistake("places", from_one, wrong.positions_from_one),
     Mistake("places", everywhere_zero, wrong.positions_ignored),
+    Mistake("places", everywhere_one, everywhere_one),
     Mistake("exponents", tables.no_exponent, wrong.one_frequency),
     *(
         Mistake("exponents", part, part)
