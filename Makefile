@@ -43,8 +43,8 @@ test: book tests/browser/node_modules model  ## every test and every notebook, a
 notebooks: setup  ## run the notebooks and write their outputs back
 	$(BIN)/python notebooks/execute.py
 
-figures: setup  ## run the notebooks and compare their pictures with the committed ones
-	$(BIN)/pytest tests/test_figures.py
+figures: setup  ## run the notebooks and compare what they print and draw with what is committed
+	$(BIN)/pytest notebooks
 
 mutants: setup  ## which property tells which named mistake from the right function
 	$(BIN)/python -m selfattention.mutants.kill_matrix

@@ -7,10 +7,13 @@
 A changed line in a diff of a notebook is then a changed result.
 """
 
+import atexit
 import base64
 import io
 import os
+import shutil
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -29,6 +32,19 @@ KERNEL = {"kernelspec": {"display_name": "Python 3", "language": "python", "name
 # side by side do not fight over them.
 for library in ("OPENBLAS", "OMP", "MKL"):
     os.environ.setdefault(f"{library}_NUM_THREADS", "1")
+
+
+def _of_two_pixels():
+    """Let every kernel that this process starts draw two pixels where a page asks for one."""
+    folder = Path(tempfile.mkdtemp(prefix="kernels-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    (folder / "profile_default").mkdir()
+    settings = "get_config().InlineBackend.figure_formats = {'retina'}\n"
+    (folder / "profile_default/ipython_kernel_config.py").write_text(settings, encoding="utf-8")
+    os.environ["IPYTHONDIR"] = str(folder)
+
+
+_of_two_pixels()
 
 
 def chapters():
@@ -50,16 +66,13 @@ def executed(path):
         timeout=120,
         record_timing=False,
         coalesce_streams=True,
-        extra_arguments=[
-            "--log-level=ERROR",  # the kernel warns of its own transport
-            "--InlineBackend.figure_formats=retina",  # two pixels where a page asks for one
-        ],
+        extra_arguments=["--log-level=ERROR"],  # the kernel warns of its own transport
         resources={"metadata": {"path": HERE}},
     )
     client.execute()
     notebook.metadata = nbformat.from_dict(KERNEL)  # the kernel added its own version
     for output in _outputs_with_pictures(notebook):
-        output.data["image/png"] = base64.b64encode(_in_few_colours(_png(output))).decode()
+        output.data["image/png"] = base64.b64encode(in_few_colours(_png(output))).decode()
         del output.metadata["image/png"]["height"]  # a phone makes a picture narrower, and so lower
     return notebook
 
@@ -73,7 +86,7 @@ def _png(output):
     return base64.b64decode(output.data["image/png"])
 
 
-def _in_few_colours(png):
+def in_few_colours(png):
     """The picture in 128 colours, each within a few levels of 255 of its own."""
     drawn = Image.open(io.BytesIO(png)).convert("RGB")
     written = io.BytesIO()

@@ -176,3 +176,44 @@ def test_a_layer_that_takes_tokens_first_says_what_a_batch_first_would_do():
     said = examine(Encoder)
     assert said, said
     assert any("Where the batch comes first" in p for p in said.paragraphs)
+
+
+class Remembering(torch.nn.Module):
+    """Right as it is called, and wrong with a past, to which nobody looks."""
+
+    def __init__(self, d_model, num_heads):
+        super().__init__()
+        self.attn = torch.nn.MultiheadAttention(d_model, num_heads, batch_first=True)
+
+    def forward(self, x, past=None):
+        memory = x if past is None else past
+        return self.attn(x, memory, memory, need_weights=False)[0]
+
+
+def test_a_cache_to_which_nobody_has_looked_is_named_in_the_title():
+    said = examine(Remembering)
+    assert said, said
+    assert said.title.endswith("right; at past nobody has looked.")
+
+
+def causal_afterwards(q, k, v):
+    weights = (q @ k.mT / q.shape[-1] ** 0.5).softmax(-1)
+    return weights.tril() @ v
+
+
+def test_a_triangle_after_the_softmax_has_a_name():
+    ((name,),) = examine(causal_afterwards).names
+    assert name.startswith("A causal mask after the softmax, as a factor")
+
+
+def test_of_what_is_more_than_the_formula_nothing_is_said():
+    """ALiBi inside of attention: not attention's numbers, and no mistake."""
+
+    def alibi_attention(q, k, v):
+        slopes = 2.0 ** (-8 * np.arange(1, len(q) + 1) / len(q))
+        S = q @ k.swapaxes(-1, -2) / np.sqrt(q.shape[-1]) + slopes[:, None, None] * np.arange(k.shape[-2])
+        return formulas.softmax(S) @ v
+
+    said = examine(alibi_attention)
+    assert "cannot tell" in said.title
+    assert "alibi" in said.title + " ".join(said.paragraphs)

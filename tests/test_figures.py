@@ -1,47 +1,22 @@
-"""The committed pictures are the ones that the notebooks draw: run again, compare pixels."""
+"""The committed pictures are compared with those that the notebooks draw, in the same run as their words."""
 
-import base64
 import io
+import subprocess
+import sys
+from pathlib import Path
 
-import language
 import nbformat
 import numpy as np
-import pytest
-from execute import chapters, executed
-from matplotlib.image import imread
+import pictures
+from matplotlib.image import imsave
 
-# A digit that changes in a drawing alters dozens of pixels; another machine's last bit of a
-# float32 sum, the antialiasing of a few. One pixel in a thousand lies between the two.
-VISIBLE = 0.1
-SHARE_OF_PIXELS = 1e-3
+NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 
 
-def pictures(notebook):
-    """Cell id and pixels of every picture in a notebook."""
-    for cell in notebook.cells:
-        for output in cell.get("outputs", []):
-            if "image/png" in output.get("data", {}):
-                yield cell.id, imread(io.BytesIO(base64.b64decode(output.data["image/png"])))
-
-
-def differing(a, b):
-    """The share of pixels in which two pictures visibly differ; 1 where their sizes do."""
-    return (np.abs(a - b).max(-1) > VISIBLE).mean() if a.shape == b.shape else 1.0
-
-
-@pytest.mark.parametrize("path", chapters(), ids=lambda path: path.stem)
-def test_pictures_are_what_the_notebook_draws(path):
-    if language.needs_it(path):
-        language.needed()
-    committed = list(pictures(nbformat.read(path, as_version=4)))
-    drawn = list(pictures(executed(path)))
-    assert [name for name, _ in drawn] == [name for name, _ in committed]
-    changed = {
-        name: f"{differing(a, b):.2%} of the pixels differ"
-        for (name, a), (_, b) in zip(committed, drawn, strict=True)
-        if differing(a, b) > SHARE_OF_PIXELS
-    }
-    assert changed == {}
+def png(pixels):
+    written = io.BytesIO()
+    imsave(written, pixels)
+    return written.getvalue()
 
 
 def test_a_changed_number_in_a_picture_is_seen():
@@ -49,6 +24,42 @@ def test_a_changed_number_in_a_picture_is_seen():
     a = np.ones((150, 300, 4))
     b = a.copy()
     b[70:78, 100:106, :3] = 0
-    assert differing(a, b) > SHARE_OF_PIXELS
-    assert differing(a, a) == 0
-    assert differing(a, a[:-1]) == 1
+    assert pictures.differing(a, b) > pictures.SHARE_OF_PIXELS
+    assert pictures.differing(a, a) == 0
+    assert pictures.differing(a, a[:-1]) == 1
+    one, other = png(a), png(b)
+    assert not pictures.changed([one, other], [one, other])
+    assert "% of the pixels differ" in pictures.changed([one, other], [one, one])
+    assert pictures.changed([one], []) == "1 pictures; committed are 0"
+
+
+def test_a_notebook_that_draws_another_picture_fails(tmp_path):
+    """Its cell runs as a chapter's does; what it has drawn stands in its output, once of another slope."""
+    (tmp_path / "conftest.py").write_text(CONFTEST, encoding="utf-8")
+    source = "%matplotlib inline\nimport matplotlib.pyplot as plt\nlines = plt.plot([0, {}])"
+    said = {}
+    for slope in (1, 2):
+        path = tmp_path / f"drawn_{slope}.ipynb"
+        nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source.format(1))]), path)
+        subprocess.run([sys.executable, "-c", WRITE, path], cwd=NOTEBOOKS, check=True)
+        written = nbformat.read(path, as_version=4)
+        written.cells[0].source = source.format(slope)
+        nbformat.write(written, path)
+        pytest = [sys.executable, "-m", "pytest", "-q", "-c", "/dev/null", "--rootdir", tmp_path]
+        how = ["--nbval", "--nbval-current-env"]
+        said[slope] = subprocess.run([*pytest, *how, path], capture_output=True, text=True)
+    assert said[1].returncode == 0, said[1].stdout + said[1].stderr
+    assert said[2].returncode == 1
+    assert "of the pixels differ" in said[2].stdout
+
+
+WRITE = "import sys, nbformat, execute; nbformat.write(execute.executed(sys.argv[1]), sys.argv[1])"
+CONFTEST = f"""
+import sys
+sys.path[:0] = [{str(NOTEBOOKS)!r}, {str(NOTEBOOKS.parent / "tests")!r}]
+from importlib.util import module_from_spec, spec_from_file_location
+spec = spec_from_file_location("rules", {str(NOTEBOOKS / "conftest.py")!r})
+rules = module_from_spec(spec)
+spec.loader.exec_module(rules)
+pytest_runtest_call = rules.pytest_runtest_call
+"""

@@ -57,7 +57,7 @@ def examine(mine: Callable | str, *, seconds: float = 10, expect: str | None = N
 def _function(name, stranger):
     examiner = Examiner(stranger)
     trial = examiner.examine()
-    worth_a_verdict(trial)
+    worth_a_verdict(trial, stranger.words)
     return examined(name, trial, examiner.engine_of(trial), readings(stranger, trial))
 
 

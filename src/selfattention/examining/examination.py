@@ -58,18 +58,31 @@ class Trial:
         return self.weight <= Weight.CONVENTION
 
 
-def worth_a_verdict(trial: Trial) -> None:
-    """Take the names from numbers that say nothing; raises Beyond where nothing at all can be said."""
+def worth_a_verdict(trial: Trial, words: str) -> None:
+    """Take the names from numbers that say nothing; raises Beyond where nothing at all can be said.
+
+    `words` is the function's own text.
+    """
     given = [o.given for o in trial.outcomes]
     if given and not any(np.isfinite(x).any() for arrays in given for x in arrays):
         raise Beyond(f"all that it gave on {len(given)} inputs is NaN or ∞, which any mistake may have made")
     constant = given and all(np.ptp(x) == 0 for arrays in given for x in arrays if x.size)
     if constant and trial.weight > Weight.MISTAKE:  # which many pairs of mistakes give
         trial.weight, trial.explanations = Weight.UNKNOWN, []
+    if trial.weight is Weight.UNKNOWN and not trial.drawn and (more := _more_than_the_formula(words)):
+        raise Beyond(f"its numbers are no attention's that we know, and its text speaks of more: {more}")
     if trial.right and not trial.separating and len(given) < FEW and not trial.drawn:
         case, why = trial.refused[0] if trial.refused else (None, "")
         could = f"; it could not take “{case.name}”: {why}" if case else ""
         raise Beyond(f"right on {len(given)} inputs, in which no axis can be told from another{could}")
+
+
+MORE = r"alibi|slopes?|rotary|rope|window|relative|rel_pos|position\w*|sinks?|softcap|gates?|dilat\w*|topk"
+
+
+def _more_than_the_formula(words: str) -> str:
+    """What a function's text says of that which others add to the formula, and no recipe has inside."""
+    return ", ".join(dict.fromkeys(re.findall(rf"\b(?:\w+_)?({MORE})(?:_\w+)?\b", words.lower())))
 
 
 class Examiner:

@@ -68,6 +68,7 @@ class LayerExaminer(LayerAsker):
         said = [*self._of_masks(best), *self._of_the_causal_words(best)]
         best = max([best, *said], key=lambda f: f.weight)
         best.said = said
+        best.unlooked += [a.name for a in self.stranger.arguments if re.search("past|cache", a.name.lower())]
         best.drops = self._drops(best)
         best.trains_otherwise = not best.drops and self._trains_otherwise(best)
         return best

@@ -118,7 +118,7 @@ def examined_layer(name: str, found: Found, engine, how: str, readings: Readings
     return Examined(
         name,
         Status.RIGHT if found.right else Status.MISTAKE,
-        _layer_title(name, names, conventions),
+        _layer_title(name, names, conventions, (*found.attribution.silenced, *found.unlooked)),
         names,
         tuple(filter(None, _layer_paragraphs(found, engine, how))),
         _layer_called(found),
@@ -130,11 +130,12 @@ def examined_layer(name: str, found: Found, engine, how: str, readings: Readings
 DROPS = "Dropout is on, though nobody trains: evaluation mode does not reach it"
 
 
-def _layer_title(name, names, conventions):
+def _layer_title(name, names, conventions, unlooked):
     if names:
         return _wrong(name, names)
     by = " and ".join(_lower(c.sentence) for c in conventions)
-    return f"✓ {name}: right, with this around or inside: {by}." if by else f"✓ {name}: right."
+    right = f"✓ {name}: right, with this around or inside: {by}" if by else f"✓ {name}: right"
+    return f"{right}; at {', '.join(unlooked[:3])} nobody has looked." if unlooked else f"{right}."
 
 
 def _layer_paragraphs(found, engine, how):

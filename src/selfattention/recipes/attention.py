@@ -196,6 +196,13 @@ def masked_last(p, Q, K, V, visible):
     return p.finish(p.mix(A if visible is None else A * p.see(visible), V), Q)
 
 
+def triangle_last(p, Q, K, V, visible):
+    """A causal mask after the softmax, as a factor: the weights sum to less than one. Chapter 10."""
+    Q, K, V = p.source(Q, K, V)
+    A = p.softmax(p.scale(p.score(Q, K), Q, K))
+    return p.finish(p.mix(A * np.tri(*A.shape[-2:]), V), Q)
+
+
 def scaled_last(p, Q, K, V, visible):
     Q, K, V = p.source(Q, K, V)
     S = p.score(Q, K)
@@ -277,6 +284,7 @@ MISTAKES = (
     Mistake("score", turned_distances, wrong.farthest_key_wins),
     *masks.MISTAKES,
     Mistake("order", masked_last, wrong_mask.mask_after_the_softmax),
+    Mistake("order", triangle_last, triangle_last),
     Mistake("order", scaled_last, wrong.scale_after_the_softmax),
     Mistake("order", scaled_at_both_ends, scaled_at_both_ends),
     Mistake("order", values_inside, wrong.values_inside_the_softmax),
