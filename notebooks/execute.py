@@ -87,10 +87,14 @@ def _png(output):
 
 
 def in_few_colours(png):
-    """The picture in 128 colours, each within a few levels of 255 of its own."""
+    """The picture in 128 colours, each within a few levels of 255 of its own.
+
+    In two steps: of all the colours that edges have, Pillow would choose 128 so that a grey turns pink.
+    """
     drawn = Image.open(io.BytesIO(png)).convert("RGB")
+    more = drawn.quantize(256, dither=Image.Dither.NONE).convert("RGB")
+    few = more.quantize(128, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
     written = io.BytesIO()
-    few = drawn.quantize(128, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
     few.save(written, "png", optimize=True)
     return written.getvalue()
 
