@@ -5,10 +5,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import nbformat
 import numpy as np
 import pictures
+from execute import in_few_colours
 from matplotlib.image import imsave
+from PIL import Image
+
+from selfattention.figures import ROLES
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 
@@ -31,6 +36,25 @@ def test_a_changed_number_in_a_picture_is_seen():
     assert not pictures.changed([one, other], [one, other])
     assert "% of the pixels differ" in pictures.changed([one, other], [one, one])
     assert pictures.changed([one], []) == "1 pictures; committed are 0"
+
+
+def test_few_colours_are_the_colours_that_were_drawn():
+    """Tints over one another, of which none may become another tint; of the edges of lines some may."""
+    figure, ax = plt.subplots(dpi=200, figsize=(4, 3))
+    x = np.linspace(0, 1, 9)
+    for k, colour in enumerate(ROLES.values(), 1):
+        y = np.exp(-k * x)
+        ax.fill_between(x, y * 0.85, y * 1.15, color=colour, alpha=0.2, lw=0)
+        ax.plot(x, y, "o-", color=colour)
+    written = io.BytesIO()
+    figure.savefig(written)
+    plt.close(figure)
+    many, few = (
+        np.asarray(Image.open(io.BytesIO(picture)).convert("RGB"), int)
+        for picture in (written.getvalue(), in_few_colours(written.getvalue()))
+    )
+    assert len(np.unique(few.reshape(-1, 3), axis=0)) <= 128
+    assert (np.abs(many - few).max(-1) > 12).mean() < 0.02  # .075 in one step, .006 in two
 
 
 def test_a_notebook_that_draws_another_picture_fails(tmp_path):
