@@ -87,7 +87,7 @@ def _png(output):
 
 
 def in_few_colours(png):
-    """The picture in 128 colours, each within a few levels of 255 of its own.
+    """The picture in 128 colours: areas within a few levels of 255 of their own, edges of lines mostly.
 
     In two steps: of all the colours that edges have, Pillow would choose 128 so that a grey turns pink.
     """

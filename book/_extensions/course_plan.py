@@ -121,12 +121,13 @@ class SetupSizes(SphinxDirective):
 
     def run(self):
         log = json.loads((CLASSROOM / "sizes.json").read_text(encoding="utf-8"))
-        lines = ["| | the wheel with | to fetch | on disk | takes then |"]
-        lines.append("|---|---|---|---|---|")
+        lines = ["| | the wheel with | to fetch | on disk | takes then | of which computing |"]
+        lines.append("|---|---|---|---|---|---|")
         for name, size in log["sizes"].items():
             extras = f"`{size['extras']}`" if size["extras"] else "nothing else"
             room = f"{size['fetched megabytes']} MB | {size['megabytes']} MB"
-            lines.append(f"| {name} | {extras} | {room} | {size['seconds']} s |")
+            took = f"{size['seconds']} s | {size['processor seconds']} s"
+            lines.append(f"| {name} | {extras} | {room} | {took} |")
         torch = log["sizes"]["with PyTorch"]["versions"]["torch"]
         lines += ["", f"Measured on {log['date']}: {log['system']}, {log['cores']} cores, Python"]
         lines.append(f"{log['python']}, torch {torch}. The seconds begin when all is fetched.")

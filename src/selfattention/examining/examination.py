@@ -77,7 +77,7 @@ def worth_a_verdict(trial: Trial, words: str) -> None:
         raise Beyond(f"right on {len(given)} inputs, in which no axis can be told from another{could}")
 
 
-MORE = r"alibi|slopes?|rotary|rope|window|relative|rel_pos|position\w*|sinks?|softcap|gates?|dilat\w*|topk"
+MORE = r"alibi|slopes?|rotary|rope|windows?|rel_?pos\w*|relative|sinks?|softcap|gates?|dilat\w*|topk"
 
 
 def _more_than_the_formula(words: str) -> str:
@@ -161,13 +161,12 @@ class Examiner:
 
         A place that is never written to, the odd column of pairs say, differs by chance, and on some only.
         """
-        differ = [
-            not all(map(_the_same, one.arrays, other.arrays))
-            for case in kinds.plain(plan.kind, plan.layout.axes)[:CALLED_TWICE]
-            for one, other in [self._answers([(plan, case)] * 2)]
-            if one and not one.error
-        ]
-        return bool(differ) and all(differ)
+        found = kinds.plain(plan.kind, plan.layout.axes)[:CALLED_TWICE]
+        pairs = (self._answers([(plan, case)] * 2) for case in found)
+        differ = (
+            not all(map(_the_same, one.arrays, other.arrays)) for one, other in pairs if one and not one.error
+        )
+        return next(differ, False) and all(differ)
 
     def _answers(self, asked):
         """The answers to plans and cases, None for what cannot be said."""
