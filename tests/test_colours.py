@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 from colours import VISIONS, ciede2000, lab
 from matplotlib.colors import to_rgb
+from night import night_colours, rgb
+
+from selfattention.figures import SERIES
 
 CSS = (Path(__file__).parents[1] / "book/_static/book.css").read_text(encoding="utf-8")
 SELECTORS = {"light": ":root", "dark": 'html[data-theme="dark"]'}
@@ -60,3 +63,15 @@ def test_two_roles_are_told_apart(theme, ending, vision):
     colours = palette(theme, ending)
     assert sorted(colours) == (sorted("qkvao") if ending else sorted("xqkvsao"))
     assert nearest(colours, vision)[0] >= 15, nearest(colours, vision)
+
+
+@pytest.mark.parametrize("vision", VISIONS)
+@pytest.mark.parametrize(("theme", "apart"), [("light", 12), ("dark", 11)])
+def test_what_has_no_role_has_no_colour_of_a_role(theme, apart, vision):
+    """Programs, methods, layouts: ΔE of 15 between two of them, and nearly as much from every role."""
+    at_night = night_colours()
+    colours = {colour: rgb(colour) if theme == "light" else at_night[colour] for colour in SERIES}
+    assert nearest(colours, vision)[0] >= 15
+    roles = [lab(to_rgb(colour), vision) for colour in palette(theme, "").values()]
+    series = [lab(to_rgb(colour), vision) for colour in colours.values()]
+    assert min(ciede2000(one, role) for one in series for role in roles) >= apart

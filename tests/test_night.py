@@ -8,10 +8,10 @@ import pytest
 from night import at_night, draw, draw_both, names, night_colours, rgb
 from PIL import Image
 
-from selfattention.figures import ROLES, matrix
+from selfattention.figures import ROLES, SERIES, matrix
 
 PAGE = rgb("#121212")  # the dark theme's own
-COLOURED = [role for role in ROLES if role not in "XY"]
+COLOURED = [*(colour for role, colour in ROLES.items() if role not in "XY"), *SERIES]
 
 
 def on_the_page(turned):
@@ -44,9 +44,9 @@ def test_paper_is_transparent_and_black_is_light():
     assert contrast(black[:3], PAGE) > 10
 
 
-@pytest.mark.parametrize("role", COLOURED)
-def test_a_role_has_its_colour_and_a_tint_its_share(role):
-    day, wanted = rgb(ROLES[role]), night_colours()[role]
+@pytest.mark.parametrize("colour", COLOURED)
+def test_what_has_a_meaning_has_its_colour_and_a_tint_its_share(colour):
+    day, wanted = rgb(colour), night_colours()[colour]
     whole, half = flat(day, 1 - (1 - day) / 2)
     np.testing.assert_allclose(whole, [*wanted, 1], atol=0.02)
     np.testing.assert_allclose(half, [*wanted, 0.5], atol=0.02)

@@ -20,7 +20,7 @@ from PIL import Image
 from scipy.ndimage import find_objects, label, uniform_filter
 from sphinx.transforms.post_transforms import SphinxPostTransform
 
-from selfattention.figures import LUMINANCE, ROLES
+from selfattention.figures import LUMINANCE, ROLES, SERIES
 
 CSS = Path(__file__).parents[1] / "_static" / "book.css"
 LETTER_ROOM = 19  # pixels around a letter that say on what it stands
@@ -28,10 +28,12 @@ LIGHT = 0.88  # of black, by night
 
 
 def night_colours():
-    """{role: red, green, blue} in the dark theme, where book.css gives it one of its own."""
+    """{colour by day: red, green, blue in the dark theme}, of roles and of series, which book.css numbers."""
     (dark,) = re.findall(r'html\[data-theme="dark"\] \{(.*?)\}', CSS.read_text("utf-8"), re.DOTALL)
-    found = dict(re.findall(r"--role-(\w): (#\w{6});", dark))
-    return {role: rgb(found.get(role.lower(), colour)) for role, colour in ROLES.items()}
+    found = dict(re.findall(r"--((?:role|series)-\w): (#\w{6});", dark))
+    by_day = {f"role-{role.lower()}": colour for role, colour in ROLES.items()}
+    by_day |= {f"series-{number}": colour for number, colour in enumerate(SERIES)}
+    return {colour: rgb(found.get(name, colour)) for name, colour in by_day.items()}
 
 
 def rgb(colour):
@@ -59,8 +61,8 @@ def taken_apart(colours):
     ink = np.clip(ink + (1 - ink.max(-1, keepdims=True)) * LIGHT, 0, 1)  # black is the lack of all three
     absent = 1 - colours
     far = np.linalg.norm(absent, axis=-1, keepdims=True)
-    for role, night in night_colours().items():
-        whole = 1 - rgb(ROLES[role])
+    for day, night in night_colours().items():
+        whole = 1 - rgb(day)
         if np.ptp(whole) == 0:
             continue  # grey is a thin black
         alike = (absent @ whole)[..., None] / np.maximum(far * np.linalg.norm(whole), 1e-9)

@@ -23,7 +23,7 @@ ROLES = {
     "O": "#EDAA1E",
     "Y": "#555555",
 }
-
+SERIES = "#0000AA", "#993322", "#440000", "#7766FF"  # of what has no role: programs, methods, layouts
 
 NEGATIVE = {"X": "#c9a66b", "Y": "#c9a66b"}  # these roles are grey themselves
 LUMINANCE = np.array([0.2126, 0.7152, 0.0722])  # of red, green and blue: ITU-R BT.709

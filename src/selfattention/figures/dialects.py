@@ -3,14 +3,14 @@
 import numpy as np
 from matplotlib.patches import Patch, Rectangle
 
-from selfattention.figures import LUMINANCE, ROLES
+from selfattention.figures import LUMINANCE, ROLES, SERIES
 
 OURS, NO_ARGUMENT, DEPENDS, REFUSED, OTHER = 0, -1, -2, -3, -4
 LOOK = {  # colour, mark in the cell, words
-    OURS: (ROLES["Q"], "", "as this package, or as most"),
-    1: (ROLES["O"], "2", "a second reading"),
-    2: (ROLES["K"], "3", "a third"),
-    3: (ROLES["A"], "4", "a fourth, or beyond"),
+    OURS: ("#d0d0d0", "", "as this package, or as most"),
+    1: (SERIES[3], "2", "a second reading"),
+    2: (SERIES[1], "3", "a third"),
+    3: (SERIES[2], "4", "a fourth, or beyond"),
     DEPENDS: ("#F0E442", "~", "depends on shape, dtype or flag"),
     REFUSED: ("#8c8c8c", "×", "refuses"),
     OTHER: ("#333333", "?", "none of these, or no answer"),

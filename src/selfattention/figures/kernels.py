@@ -3,11 +3,11 @@
 from matplotlib.colors import ListedColormap
 from matplotlib.patches import Patch
 
-from selfattention.figures import ROLES
+from selfattention.figures import ROLES, SERIES
 from selfattention.figures.masks import HIDDEN, SEEN, SOMETIMES
 
 MATRIX, TILED, OTHER = ROLES["A"], ROLES["O"], "#555555"  # who keeps the weights, who only the output
-STYLES = [("o", TILED), ("s", ROLES["V"]), ("^", ROLES["Q"]), ("D", ROLES["K"]), ("v", ROLES["S"])]
+STYLES = list(zip("os^Dv", (TILED, *SERIES), strict=True))
 
 
 def visits(axes, pictures, block):

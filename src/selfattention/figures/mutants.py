@@ -3,7 +3,7 @@
 import numpy as np
 from matplotlib.colors import ListedColormap
 
-from selfattention.figures import ROLES
+from selfattention.figures import ROLES, SERIES
 from selfattention.figures.trained import WEIGHTS
 
 KILL = ListedColormap(["#ffffff", ROLES["A"]])
@@ -44,8 +44,8 @@ def seen_by_tests_and_task(ax, told, found, right, named):
     """
     silent = found >= right
     ax.axhline(right, color=GREY, linewidth=1)
-    for seen, role in ((~silent, "A"), (silent, "O")):
-        ax.scatter(told[seen], found[seen], color=ROLES[role], s=22, alpha=0.75, linewidths=0)
+    for seen, colour in ((~silent, SERIES[0]), (silent, SERIES[1])):
+        ax.scatter(told[seen], found[seen], color=colour, s=22, alpha=0.75, linewidths=0)
     for label, (x, y, offset) in named.items():
         ax.annotate(label, (x, y), xytext=offset, textcoords="offset points", fontsize=8, color="#333333")
     ax.set_xlim(0, 1.03)

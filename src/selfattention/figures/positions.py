@@ -3,7 +3,7 @@
 import numpy as np
 from matplotlib.colors import LinearSegmentedColormap
 
-from selfattention.figures import NEGATIVE, ROLES, matrix
+from selfattention.figures import NEGATIVE, ROLES, SERIES, matrix
 
 SIGNED = LinearSegmentedColormap.from_list("signed", [NEGATIVE["X"], "#ffffff", ROLES["X"]])
 
@@ -47,13 +47,13 @@ def table_and_distances(axes, P, distances, similarity):
 def learned_table(axes, spreads, drawn, distances, learned, fixed):
     """The spread of each row of a learned table, and its cosines against distance."""
     axes[0].plot(spreads, color=ROLES["X"], linewidth=1)
-    axes[0].axhline(drawn, color=ROLES["K"], linewidth=1, linestyle="--")
+    axes[0].axhline(drawn, color=SERIES[0], linewidth=1, linestyle="--")
     axes[0].annotate("as first drawn", (0, drawn), xytext=(0, 4), textcoords="offset points")
     axes[0].set_ylim(0, None)
     axes[0].set_xlabel("position")
     axes[0].set_ylabel("spread of its row")
     axes[1].plot(distances, learned, color=ROLES["X"], label="learned")
-    axes[1].plot(distances, fixed, ":", color=ROLES["Q"], label="sinusoids")
+    axes[1].plot(distances, fixed, ":", color=SERIES[0], label="sinusoids")
     axes[1].set_xlabel("distance i − j")
     axes[1].set_ylabel("cosine of two rows")
     axes[1].set_ylim(-0.05, 1.05)
@@ -86,7 +86,7 @@ def weights_by_distance(ax, A, names, least):
 
 def accuracy_by_sets(ax, sizes, means, errors, labels, chance):
     """Accuracy against the number of training sets, one band per readout, and blind guessing."""
-    styles = zip(means, errors, labels, ("-", "--"), (ROLES["O"], ROLES["X"]), strict=True)
+    styles = zip(means, errors, labels, ("-", "--"), SERIES[:2], strict=True)
     for mean, error, label, line, colour in styles:
         ax.fill_between(sizes, mean - error, mean + error, color=colour, alpha=0.25, linewidth=0)
         ax.semilogx(sizes, mean, line, color=colour, label=label, base=2)

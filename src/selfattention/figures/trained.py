@@ -3,7 +3,7 @@
 import numpy as np
 from matplotlib.colors import LinearSegmentedColormap
 
-from selfattention.figures import ROLES
+from selfattention.figures import ROLES, SERIES
 
 WEIGHTS = LinearSegmentedColormap.from_list("A", ["#ffffff", ROLES["A"], "#5a2a4c"])
 OVER_LINES = {"facecolor": "white", "linewidth": 0, "pad": 0.6}  # behind a number that a line may cross
@@ -109,15 +109,15 @@ def bugs(axes, names, counts, totals, titles, guesses):
 
 
 def price_list(ax, names, counts, right, guess):
-    """Atoms found with each mistake, the dearest mistakes at the bottom; orange where nothing is lost."""
+    """Atoms found with each mistake, the dearest mistakes at the bottom; brick where nothing is lost."""
     order = np.argsort(counts, kind="stable")
     counts, rows = np.asarray(counts)[order], np.arange(len(names))
     ax.axvline(right, color="#555555", linewidth=1)
     ax.axvline(guess, color="#555555", linewidth=1, linestyle="--")
-    for silent, role in ((False, "A"), (True, "O")):
+    for silent, colour in ((False, SERIES[0]), (True, SERIES[1])):
         seen = (counts >= right) == silent
-        ax.hlines(rows[seen], 0, counts[seen], color=ROLES[role], linewidth=1, alpha=0.5)
-        ax.scatter(counts[seen], rows[seen], color=ROLES[role], s=18, zorder=3)
+        ax.hlines(rows[seen], 0, counts[seen], color=colour, linewidth=1, alpha=0.5)
+        ax.scatter(counts[seen], rows[seen], color=colour, s=18, zorder=3)
     place = {"xytext": (5, 0), "textcoords": "offset points", "va": "center", "fontsize": 7}
     for y, count in zip(rows, counts, strict=True):
         ax.annotate(f"{count}", (count, y), **place, bbox=OVER_LINES)

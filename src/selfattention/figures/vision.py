@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.patches import Rectangle
 
-from selfattention.figures import LUMINANCE, ROLES
+from selfattention.figures import LUMINANCE, ROLES, SERIES
 
 LIT = LinearSegmentedColormap.from_list("lit", ["#ffffff", ROLES["A"], "#5a2a4c"])
 INK = LinearSegmentedColormap.from_list("ink", ["#ffffff", "#1a1a1a"])
@@ -116,11 +116,11 @@ LINES = {
     "ink": ("#000000", "-", "s"),
     "attention, last layer": (ROLES["A"], "-", "o"),
     "attention, first layer": (ROLES["A"], ":", "o"),
-    "rollout": (ROLES["Q"], "-", "^"),
-    "gradient": (ROLES["V"], "-", "v"),
-    "gradient x input": (ROLES["V"], ":", "v"),
-    "leave one out, drop": (ROLES["O"], "-", "D"),
-    "leave one out, blank": (ROLES["O"], ":", "D"),
+    "rollout": (SERIES[0], "-", "^"),
+    "gradient": (SERIES[1], "-", "v"),
+    "gradient x input": (SERIES[1], ":", "v"),
+    "leave one out, drop": (SERIES[3], "-", "D"),
+    "leave one out, blank": (SERIES[3], ":", "D"),
 }
 
 
@@ -146,7 +146,7 @@ def cells(axes, pictures, titles, borders):
     """Pictures (n, high, wide) in grey, each on its own scale, on all the borders (high, wide) of cells."""
     for ax, picture, title in zip(axes, pictures, titles, strict=True):
         ax.imshow(picture, cmap="gray", vmin=0, vmax=np.percentile(picture, 99.5), interpolation="nearest")
-        ax.contour(borders, levels=[0.5], colors=[ROLES["O"]], linewidths=0.8)
+        ax.contour(borders, levels=[0.5], colors=[SERIES[3]], linewidths=0.8)
         bare(ax, title)
 
 
@@ -177,8 +177,8 @@ def gains(ax, seeds, student, drawn, larger):
     """
     for y, (name, values) in enumerate(seeds.items()):
         mean = np.mean(values)
-        ax.hlines(y - 0.12, *student[name], color=ROLES["A"], linewidth=3)
-        ax.hlines(y + 0.12, *drawn[name], color=ROLES["Q"], linewidth=3)
+        ax.hlines(y - 0.12, *student[name], color=SERIES[1], linewidth=3)
+        ax.hlines(y + 0.12, *drawn[name], color=SERIES[0], linewidth=3)
         ax.plot(values, np.full(len(values), y), "o", color=EDGE, markersize=3)
         ax.plot(mean, y, "|", color="black", markersize=14, markeredgewidth=1.6)
     below = len(seeds) + np.arange(len(larger)) + 0.5
@@ -196,13 +196,13 @@ def gains(ax, seeds, student, drawn, larger):
 HEARD = {
     "nothing": (EDGE, ":"),
     "attention gate": (EDGE, "--"),
-    "dilated": (ROLES["S"], "--"),
+    "dilated": (SERIES[3], "--"),
     "norm": ("#000000", "-"),
-    "squeeze-excitation": (ROLES["V"], "-"),
-    "CBAM": (ROLES["K"], "-"),
-    "non-local": (ROLES["Q"], "-"),
+    "squeeze-excitation": (SERIES[2], "-"),
+    "CBAM": (SERIES[1], "-"),
+    "non-local": (SERIES[0], "-"),
     "as it is": (EDGE, "-"),
-    "small first": (ROLES["Q"], "-"),
+    "small first": (SERIES[0], "-"),
 }
 
 
