@@ -6,7 +6,7 @@ import pytest
 import torch
 from oracle import Case
 
-from selfattention import masks
+from selfattention import formulas, masks
 from selfattention.implementations import IMPLEMENTATIONS, learned_bias, sinks
 from selfattention.implementations.learned_bias import bias_backward
 from selfattention.implementations.learned_sink import sink_backward
@@ -293,3 +293,44 @@ def test_what_does_not_fit_is_refused_by_name(changed, error, message):
     call |= {"sink": np.zeros(4)} | changed
     with pytest.raises(error, match=f"^{message}"):
         sink_backward(**call)
+
+
+# PyTorch's layer ----------------------------------------------------------------------------------------
+
+X = torch.from_numpy(np.random.default_rng(0).normal(size=(5, 4)))
+LATER = torch.ones(5, 5, dtype=torch.bool).triu(1)  # who may not be seen
+
+
+def layer(**key):
+    torch.manual_seed(0)
+    return torch.nn.MultiheadAttention(4, 1, bias=False, dtype=torch.float64, **key)
+
+
+def test_add_zero_attn_is_a_sink_of_score_zero():
+    theirs = layer(add_zero_attn=True)
+    Y, A = theirs(X, X, X)
+    assert A.shape == (5, 6)
+    W_Q, W_K, W_V = theirs.in_proj_weight.detach().numpy().reshape(3, 4, 4).swapaxes(1, 2)
+    S, V = formulas.scaled_scores(X.numpy() @ W_Q, X.numpy() @ W_K), X.numpy() @ W_V
+    O, _ = formulas.with_sink(formulas.softmax(S) @ V, formulas.log_sum_exp(S), np.zeros(5))
+    expected = O @ theirs.out_proj.weight.detach().numpy().T
+    np.testing.assert_allclose(Y.detach().numpy(), expected, atol=1e-12)
+
+
+def test_add_bias_kv_is_a_key_that_tells_of_no_token():
+    theirs = layer(add_bias_kv=True)
+    Y, A = theirs(X, X, X, attn_mask=LATER)
+    assert A.shape == (5, 6)
+    assert not A[:, :5][LATER].any()
+    assert (A[:, 5] > 0).all()  # not in the mask, and seen by everybody
+    other = torch.cat([X[:4], X[4:] + 1])
+    Y_other, _ = theirs(other, other, other, attn_mask=LATER)
+    torch.testing.assert_close(Y_other[:4], Y[:4])
+    assert not torch.allclose(Y_other[4], Y[4])
+
+
+@pytest.mark.parametrize("key", ["add_bias_kv", "add_zero_attn"])
+def test_with_a_key_more_a_query_that_may_see_no_token_is_finite(key):
+    nobody = torch.ones(5, 5, dtype=torch.bool)
+    assert layer(**{key: True})(X, X, X, attn_mask=nobody)[0].isfinite().all()
+    assert layer()(X, X, X, attn_mask=nobody)[0].isnan().all()
