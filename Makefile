@@ -89,7 +89,7 @@ slides: setup tests/browser/node_modules  ## slides of chapters 01 to 08, _build
 sizes: setup  ## what the course takes on a laptop: installs it four times, 3 GB, and measures; writes the log
 	PYTHONPATH=notebooks $(BIN)/python tests/classroom/sizes.py
 
-classroom: $(VENV)/classroom  ## run every student's notebook, grade one with Otter and nbgrader; writes the logs, minutes
+classroom: $(VENV)/classroom  ## run every notebook from the wheel, grade eight with Otter and nbgrader; writes the logs, an hour
 	$(BIN)/pytest -n 0 tests/classroom/students_run.py
 	$(BIN)/pytest -n 0 tests/classroom/light_run.py
 	$(BIN)/pytest -n 0 -W default tests/classroom/graders_grade.py

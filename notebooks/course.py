@@ -1,6 +1,6 @@
 """Write the course for a class, `python notebooks/course.py`, into _build/course.
 
-student/       every chapter: prose, hints, starters, checks; no solutions, no outputs
+student/       the opening pages and every chapter: prose, hints, starters, checks; no solutions, no outputs
 instructor/    the same with the solutions, their verdicts, and the outputs of the book
 otter/         the student's, as Otter-Grader wants an assignment
 nbgrader/      the same for nbgrader
@@ -12,17 +12,18 @@ import json
 
 import assignments
 import nbformat
-from execute import chapters
+from execute import chapters, entries
 from students import ROOT, instructor, points, student, wheel
 
 COURSE = ROOT / "_build/course"
 
 
 def written(path):
-    """The files made of a chapter: name -> notebook."""
-    return {
-        f"student/{path.name}": student(path),
-        f"instructor/{path.name}": instructor(path),
+    """The files made of a page: name -> notebook. The opening pages ask nothing that could be graded."""
+    both = {f"student/{path.name}": student(path), f"instructor/{path.name}": instructor(path)}
+    if path in entries():
+        return both
+    return both | {
         f"otter/{path.name}": assignments.otter(path),
         f"nbgrader/source/{path.stem}/{path.name}": assignments.nbgrader(path),
     }
@@ -30,8 +31,9 @@ def written(path):
 
 def main():
     worth = {}
-    for number, path in enumerate(chapters(), start=1):
-        print(f"[{number}/{len(chapters())}] {path.stem}", flush=True)
+    pages = [*entries(), *chapters()]
+    for number, path in enumerate(pages, start=1):
+        print(f"[{number}/{len(pages)}] {path.stem}", flush=True)
         for name, notebook in written(path).items():
             (COURSE / name).parent.mkdir(parents=True, exist_ok=True)
             nbformat.validate(notebook)

@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[1]
 BOOK_URL = os.environ.get("BOOK_URL", "")  # where the site is: https://host/path/
 OPENING = re.compile(r"^(:{3,})\{([\w:-]+)\} ?(.*)$")
 UNSAID = re.compile(r":(label|class|name): .*|\([\w-]+\)=")  # what only the book's own program reads
-ROLE = re.compile(r"\{([\w:]+)\}`([^`]+)`")
+ROLE = re.compile(r"\{([\w:]+)\}`(?:([^`<]+) <([^`>]+)>|([^`]+))`")  # `target`, or `words <target>`
 TITLES = {"admonition": "**{}**", "prf:property": "**Property: {}.**", "exercise": "### Exercise {}"}
 SETUP = """\
 import os
@@ -35,10 +35,20 @@ for library in ("OMP", "OPENBLAS", "MKL"):
 from selfattention import missing
 
 missing.cells_say_so()  # which library they need, where it is not installed"""
-NOTE = """\
-*From “Self-attention, one formula at a time”{where}. Text and figures CC BY 4.0, code MIT. It needs the \
-course's package: `pip install "selfattention[notebooks] @ file:///…"`, the wheel's path for the dots. With \
-`[light]` it is smaller, and cells that need PyTorch say so.*"""
+NOTE = {
+    "en": """\
+*From “Self-attention, one formula at a time”, {where}. Text and figures CC BY 4.0, code MIT. {needs}*""",
+    "zh": """\
+*选自 “Self-attention, one formula at a time” 的{where}。文字与图 CC BY 4.0，代码 MIT。{needs}*""",
+}
+NEEDS = {
+    "en": """\
+It needs the course's package: `pip install "selfattention[notebooks] @ file:///…"`, the wheel's path for \
+the dots. With `[light]` it is smaller, and cells that need PyTorch say so.""",
+    "zh": """\
+运行前先装课程的软件包：`pip install "selfattention[light] @ file:///…"`，省略号处填 wheel 文件的路径。""",
+}
+BEFORE_THE_CHAPTERS = {"en": "the ten minutes before it", "zh": "开篇"}
 
 
 # What is referred to, in all chapters and pages ---------------------------------------------------------
@@ -96,14 +106,17 @@ def linked(words, page, place=""):
 
 def role(match):
     """A reference as words. Raises `KeyError` for one that leads nowhere."""
-    kind, target = match.groups()
+    kind, words, led, bare = match.groups()
+    target = led or bare
     if kind in ("cite:p", "cite:t"):
         return cited(target.split(","), in_brackets=kind == "cite:p")
     if kind == "doc":
         page = f"notebooks/{target}" if (ROOT / f"notebooks/{target}.ipynb").exists() else target.strip("./")
-        return linked(f"“{title(target)}”", page)
+        own = f"“{title(target)}”"  # also where others are said: it must be there
+        return linked(words or own, page)
     if kind in ("eq", "prf:ref", "ref", "numref"):
-        return linked(*targets()[target])
+        own, *place = targets()[target]
+        return linked(words or own, *place)
     raise KeyError(f"a role {kind}, which becomes no Markdown yet")
 
 
@@ -197,25 +210,28 @@ def outside(source, inside):
     return "\n".join(kept), inside
 
 
-def student(path):
-    """The chapter without solutions and outputs."""
+def student(path, needs=NEEDS):
+    """The chapter without solutions and outputs; `needs` says how the package comes to it."""
     notebook = nbformat.read(path, as_version=4)
     cells = without_solutions(notebook.cells)
     for cell in cells:
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
-    return _assembled(path, cells)
+    return _assembled(path, cells, needs)
 
 
 def instructor(path):
     """The chapter with solutions, their verdicts, and what all cells printed."""
-    return _assembled(path, nbformat.read(path, as_version=4).cells)
+    return _assembled(path, nbformat.read(path, as_version=4).cells, NEEDS)
 
 
-def _assembled(path, cells):
+def _assembled(path, cells, needs):
     setup = nbformat.v4.new_code_cell(SETUP, id="one-thread")
-    where = f", {linked('chapter ' + path.stem[:2], 'notebooks/' + path.stem)}"
-    note = nbformat.v4.new_markdown_cell(NOTE.format(where=where), id="where-from")
+    language = "zh" if path.stem.endswith("_zh") else "en"
+    name = f"chapter {path.stem[:2]}" if path.stem[:2].isdigit() else BEFORE_THE_CHAPTERS[language]
+    where = linked(name, f"notebooks/{path.stem}")
+    words = NOTE[language].format(where=where, needs=needs[language])
+    note = nbformat.v4.new_markdown_cell(words, id="where-from")
     first, *rest = [shown for cell in cells for shown in _shown(cell)]
     return nbformat.v4.new_notebook(cells=[first, note, setup, *rest], metadata=KERNEL)
 

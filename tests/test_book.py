@@ -341,7 +341,7 @@ def test_published_404_finds_its_files_from_any_path(published):
 
 
 def test_published_chapters_open_in_colab_and_binder(published):
-    """The buttons name notebooks that the launch branch has; the first cell installs this very commit."""
+    """The buttons name notebooks that the launch branch has; they are students', and install this commit."""
     links = [
         tag["href"] for tag in parsed(published / "html/notebooks/05_softmax.html").find_all("a", href=True)
     ]
@@ -353,8 +353,18 @@ def test_published_chapters_open_in_colab_and_binder(published):
 
     notebook = nbformat.read(published / "launch" / path, as_version=4)
     nbformat.validate(notebook)
-    install, *rest = notebook.cells
-    assert REPOSITORY in install.source
-    assert REVISION in install.source
+    (install,) = [cell for cell in notebook.cells if cell.id == "install-the-course"]
+    assert f"{REPOSITORY}@{REVISION}" in install.source
     assert "torch" in install.source.splitlines()[-1]
-    assert rest == nbformat.read(SITE.parents[1] / path, as_version=4).cells
+    text = "\n".join(cell.source for cell in notebook.cells)
+    assert ":::" not in text
+    assert "**Solution**" not in text
+    assert f"]({ADDRESS}notebooks/05_softmax.html" in text
+
+
+def test_a_page_s_download_is_the_notebook_that_colab_opens(published):
+    path = "notebooks/05_softmax.ipynb"
+    page = parsed(published / "html/notebooks/05_softmax.html")
+    assert f"../_sources/{path}" in {tag["href"] for tag in page.find_all("a", href=True)}
+    download, launched = published / "html/_sources" / path, published / "launch" / path
+    assert download.read_bytes() == launched.read_bytes()

@@ -10,14 +10,19 @@ import assignments
 import nbformat
 import pytest
 import students
-from execute import chapters
+from execute import chapters, entries
+from launch import handed_out, loaded
+from markdown_it import MarkdownIt
+from mdit_py_plugins.dollarmath import dollarmath_plugin
 from nbformat.v4 import new_code_cell, new_markdown_cell
 
 from selfattention import check
 from selfattention.grading import judge, report
 
 PATHS = chapters()
+PAGES = [*entries(), *PATHS]
 by_chapter = pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+by_page = pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
 LEFT = re.compile(r":{3,}|\{[\w:-]+\}`|^:\w+: |^\([\w-]+\)=$|\$\$ \(eq-", re.MULTILINE)
 
 
@@ -61,6 +66,7 @@ def code(notebook):
         (":::{margin}\nAn aside.\n:::\nText.", "*Aside:*\nAn aside.\n\nText."),
         (":::{solution-start} exercise-x\n:class: dropdown\n:::\n\nSo.", "**Solution**\n\nSo."),
         ("`x[:, :3]` and `::`, a : b", "`x[:, :3]` and `::`, a : b"),
+        ("{doc}`ten minutes <entry_en>`, {eq}`its rows <eq-softmax>`", "ten minutes, its rows"),
         ("{doc}`05_softmax` on {eq}`eq-softmax`", "“Turn scores into weights” on (softmax)"),
         ("{prf:ref}`claim-softmax-shift`", "“Only differences count”"),
         ("{numref}`fig-softmax-axis`, {ref}`two-lids`", "Figure softmax-axis, “Two lids for later”"),
@@ -78,7 +84,14 @@ def test_directives_and_roles_become_markdown(book, plain, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "lost", ["{doc}`99_nothing`", "{eq}`eq-nothing`", "{cite:p}`nobody1999`", "{strange}`x`"]
+    "lost",
+    [
+        "{doc}`99_nothing`",
+        "{doc}`words <99_nothing>`",
+        "{eq}`eq-nothing`",
+        "{cite:p}`nobody1999`",
+        "{strange}`x`",
+    ],
 )
 def test_a_reference_that_leads_nowhere_is_an_error(lost):
     with pytest.raises((KeyError, OSError)):
@@ -90,6 +103,7 @@ def test_with_an_address_references_are_links(monkeypatch):
     page = "https://host/book/notebooks/05_softmax.html"
     assert students.markdown("{doc}`05_softmax`") == f"[“Turn scores into weights”]({page})"
     assert students.markdown("{eq}`eq-softmax`") == f"[(softmax)]({page}#equation-eq-softmax)"
+    assert students.markdown("{doc}`so <05_softmax>`") == f"[so]({page})"
     assert students.markdown("{prf:ref}`claim-softmax-shift`").endswith(f"({page}#claim-softmax-shift)")
 
 
@@ -135,7 +149,7 @@ def test_an_instructor_gets_everything(path):
     assert prose(instructor).count("**Solution**") == len(students.points(path))
 
 
-@by_chapter
+@by_page
 def test_nothing_of_the_book_s_markup_is_left(path):
     for notebook in (students.student(path), students.instructor(path)):
         assert not LEFT.search(prose(notebook))
@@ -146,12 +160,73 @@ def test_nothing_of_the_book_s_markup_is_left(path):
                 assert cell.source.count("<details>") == cell.source.count("</details>"), cell.id
 
 
+PLAIN = MarkdownIt("commonmark").enable("table").use(dollarmath_plugin, allow_labels=False)
+UNREAD = re.compile(r"\$|:::|\*\*|\{[a-z:]+\}|\\[a-zA-Z]+|\|[ :]*---|^\([\w-]+\)=", re.MULTILINE)
+
+
+def unread(source):
+    """What of a cell's markup stands on the page where a program reads Markdown, tables and $ … $ alone."""
+    html = re.sub(r'<(code|(div|span) class="math).*?</', "", PLAIN.render(source), flags=re.DOTALL)
+    return UNREAD.findall(re.sub(r"<[^>]*>", "", html))
+
+
+@by_page
+def test_markdown_and_dollars_are_all_that_a_program_must_read(path):
+    for notebook in (students.student(path), students.instructor(path)):
+        seen = {c.id: unread(c.source) for c in notebook.cells if c.cell_type == "markdown"}
+        assert not {cell: left for cell, left in seen.items() if left}
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "a $b",
+        "$$\na\n$$ (eq-a)",
+        ":::{note}\na\n:::",
+        "{doc}`a`",
+        "a **b",
+        "(a)=\n# B",
+        "| a |\n\n| --- |",
+        r"\alpha",
+    ],
+)
+def test_markup_that_is_not_read_is_seen(source):
+    assert unread(source)
+
+
 @by_chapter
 def test_no_cell_knows_where_the_repository_is(path):
     for cell in code(students.student(path)):
         strings = [n.value for n in ast.walk(ast.parse(cell.source)) if isinstance(n, ast.Constant)]
         paths = [s for s in strings if isinstance(s, str) and re.search(r"\.\./|benchmarks/|src/|tests/", s)]
         assert not paths, cell.id
+
+
+@by_page
+def test_colab_gets_the_student_s_notebook_and_a_cell_that_installs_the_package(path):
+    """In the place of the sentence on how to install; with all that the page imports."""
+    plain, colab = students.student(path), handed_out(path, "https://host/course", "abc123")
+    nbformat.validate(colab)
+    title, note, install, *rest = colab.cells
+    assert install.source.splitlines()[-1].startswith(
+        '%pip install --quiet "selfattention @ git+https://host/course@abc123"'
+    )
+    assert [title, *rest] == [plain.cells[0], *plain.cells[2:]]
+    assert "pip install" not in note.source
+    assert note.source.count("*") == 2
+    assert handed_out(path, "", "abc123") == plain
+    imported = {word for cell in code(plain) for word in imports(cell.source)}
+    assert not imported & {"torch", "numba", "matplotlib", "scipy", "triton"} - {*loaded(path.stem)}
+    assert ("scikit-learn" in loaded(path.stem)) >= ("sklearn" in imported)
+
+
+def imports(source):
+    """The libraries that a cell names in its imports."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (one.name.partition(".")[0] for one in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module.partition(".")[0]
 
 
 @by_chapter
@@ -214,16 +289,15 @@ def test_nbgrader_finds_a_cell_to_answer_in_and_a_locked_one_for_each_exercise(p
         assert (shown != cell.source) == what.solution
 
 
-def test_the_assignments_own_answers_are_right(capsys):
+@by_chapter
+def test_the_assignments_own_answers_are_right(path, capsys):
     """As nbgrader judges them: nothing is printed, though exp overflows."""
-    for path in PATHS:
-        if path.stem in ("03_scores", "05_softmax"):
-            for cell, starter in assignments.starters(students.student(path)):
-                if starter:
-                    _, call, solution = assignments.asked(cell)
-                    names = {"check": check}
-                    exec(solution, names)
-                    exec(assignments.NBGRADER_TEST.format(call=call), names)
+    for cell, starter in assignments.starters(students.student(path)):
+        if starter:
+            _, call, solution = assignments.asked(cell)
+            names = {"check": check}
+            exec(solution, names)
+            exec(assignments.NBGRADER_TEST.format(call=call), names)
     assert capsys.readouterr() == ("", "")
 
 
@@ -249,17 +323,31 @@ def test_a_students_notebook_is_graded_by_its_stars(tmp_path):
 @cache
 def seen():
     log = Path(__file__).with_name("classroom") / "students.json"
-    return json.loads(log.read_text("utf-8"))["chapters"]
+    return json.loads(log.read_text("utf-8"))
 
 
-@by_chapter
+@by_page
 def test_every_student_s_notebook_has_run_from_the_wheel(path):
     """In an empty folder, which it left empty; as many cells as it has today; no starter is an answer yet."""
-    ran = seen()[path.stem]
+    ran = seen()["pages"][path.stem]
     assert ran["cells"] == len(students.student(path).cells)
     assert len(ran["checks"]) == len(students.points(path))
     assert ran["files_left"] == []
     assert not [said for said in ran["checks"] if said.startswith("✓")]
+
+
+@by_page
+def test_every_instructor_s_notebook_has_run_from_the_wheel(path):
+    """It showed what the book shows, and its solutions were right."""
+    ran = seen()["instructors"][path.stem]
+    assert ran["cells"] == len(students.instructor(path).cells)
+    assert (ran["different"], ran["files_left"]) == ([], [])
+    assert ran["right"] >= len(students.points(path))
+
+
+def test_no_student_waits_half_a_minute_for_the_reactions():
+    """Chapter 09, which took minutes without a limit to its threads. A busy machine does not count."""
+    assert seen()["pages"]["09_trained"]["processor seconds"] <= 30
 
 
 @cache
@@ -268,14 +356,22 @@ def graded_elsewhere():
 
 
 @pytest.mark.parametrize("grader", ["otter", "nbgrader"])
-def test_other_graders_give_points_to_who_is_right(grader):
-    """All for right answers, also where these print warnings; none for a mistake, a starter, an error."""
-    log = graded_elsewhere()
-    scores, worth = log[grader], log["points"]
-    nothing = dict.fromkeys(worth, 0)
+@pytest.mark.parametrize("path", [path for path in PATHS if path.stem < "09"], ids=lambda path: path.stem)
+def test_other_graders_give_points_to_who_is_right(grader, path):
+    """All for right answers, which a student has written out; none for a mistake, or for a starter."""
+    scores, worth = graded_elsewhere()[grader][path.stem], students.points(path)
+    assert graded_elsewhere()["points"][path.stem] == worth
     assert scores["given away"] == []
-    assert scores["right"] == scores["right, with warnings"] == worth
-    assert scores["wrong"] == scores["empty"] == scores["stopped"] == nothing
+    assert scores["right"] == worth
+    assert scores["wrong"] == scores["empty"] == dict.fromkeys(worth, 0)
+
+
+@pytest.mark.parametrize("grader", ["otter", "nbgrader"])
+def test_other_graders_forgive_a_warning_and_no_error(grader):
+    log = graded_elsewhere()
+    scores, worth = log[grader]["03_scores"], log["points"]["03_scores"]
+    assert scores["right, with warnings"] == worth
+    assert scores["stopped"] == dict.fromkeys(worth, 0)
 
 
 def test_the_graders_seen_are_those_that_are_pinned():

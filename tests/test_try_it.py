@@ -294,7 +294,9 @@ def test_without_pyodide_a_line_says_so_and_there_is_no_button():
         why = page.find(id="try-it-off")
         assert "no Python for the browser" in why.get_text()
         assert len(why.get_text()) < 110
-        assert (SITE / "notebooks" / why.a["href"]).resolve() == SITE / f"_sources/notebooks/{notebook}.ipynb"
+        there = (SITE / "notebooks" / why.a["href"]).resolve()
+        assert there == SITE / f"_sources/notebooks/{notebook}.ipynb"
+        assert ":::" not in there.read_text(encoding="utf-8")  # any notebook program shows it
         assert page.find_all(class_="try") == []
         assert not [tag for tag in page.find_all("script", src=True) if "/try/" in tag["src"]]
     assert not (SITE / "_static/try").exists()

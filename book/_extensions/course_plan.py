@@ -2,7 +2,7 @@
 
 - `class-plan`: sessions of chapters, with the minutes that chapters and exercises say they take; one that is
   longer than it may be stops the build, and so does an exercise or a section that is not in its chapter;
-- `setup-sizes`: what `make sizes` has measured;
+- `setup-sizes`, `size-parts`: what `make sizes` has measured, and of which packages one size consists;
 - `cells-without`: how many cells of each chapter stop without PyTorch, as `make classroom` has seen.
 """
 
@@ -19,6 +19,9 @@ MINUTES = re.compile(r"^\*(\d+) minutes", re.MULTILINE)
 EXERCISE = re.compile(r"\{exercise\} (★+) · (\d+) minutes\n:label: exercise-\w+?-([\w-]+)")
 SECTION = re.compile(r"^## (.+)$", re.MULTILINE)
 CLASSROOM = ROOT / "tests/classroom"
+LARGE = 5  # megabytes, to have a row of its own
+# What a course with NumPy, figures and notebooks would bring anyway is the rest.
+NOT_ASKED_FOR = ("selfattention", "jaxtyping", "wadler_lindig", "pip", "setuptools")
 
 
 # What chapters say of themselves ------------------------------------------------------------------------
@@ -134,6 +137,31 @@ class SetupSizes(SphinxDirective):
         return self.parse_text_to_nodes("\n".join(lines))
 
 
+class SizeParts(SphinxDirective):
+    """A row for each large package of the size that was taken apart, and what cannot be left out of it."""
+
+    def run(self):
+        log = json.loads((CLASSROOM / "sizes.json").read_text(encoding="utf-8"))["sizes"]
+        ((name, size),) = ((name, size) for name, size in log.items() if "packages" in size)
+        parts = size["packages"]
+        rows = {package: of for package, of in parts.items() if of["megabytes"] >= LARGE}
+        others = [of for package, of in parts.items() if package not in rows]
+        rows[f"{len(others)} others"] = {what: _sum(others, what) for what in ("megabytes", "compiled")}
+        lines = [f"| {name} | on disk | of which compiled modules |", "|---|---|---|"]
+        lines += [f"| {p} | {of['megabytes']:.0f} MB | {of['compiled']:.0f} MB |" for p, of in rows.items()]
+        bare = {package: of["megabytes"] - of["compiled"] for package, of in parts.items()}
+        asked_for = sum(of for package, of in bare.items() if package not in NOT_ASKED_FOR)
+        lines += ["", "Python compiles modules when pip installs them; with `pip install --no-compile`"]
+        lines.append(f"when it imports them, and {sum(bare.values()):.0f} MB are unpacked. Of these, NumPy,")
+        lines.append(f"Matplotlib, the kernel and what they ask for are {asked_for:.0f}, the course")
+        lines.append(f"itself {bare['selfattention']:.0f}; nearly all the rest is pip's.")
+        return self.parse_text_to_nodes("\n".join(lines))
+
+
+def _sum(parts, what):
+    return sum(of[what] for of in parts)
+
+
 class CellsWithout(SphinxDirective):
     """A row for each chapter, and the cells that then show other numbers than the book."""
 
@@ -158,5 +186,6 @@ class CellsWithout(SphinxDirective):
 def setup(app):
     app.add_directive("class-plan", ClassPlan)
     app.add_directive("setup-sizes", SetupSizes)
+    app.add_directive("size-parts", SizeParts)
     app.add_directive("cells-without", CellsWithout)
     return {"parallel_read_safe": True}

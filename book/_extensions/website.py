@@ -2,6 +2,7 @@
 
 - MathJax from its package, icons and styles cut out of the theme's: no page asks another host for anything,
   or loads a script for a feature that is off;
+- the students' notebooks to download;
 - what needs an address, where the publishing workflow names it: sitemap, social cards, launch buttons.
 """
 
@@ -16,7 +17,7 @@ from urllib.parse import urljoin, urlsplit
 
 from docutils import nodes
 from icons import cut_out_icons
-from launch import BRANCH, write_launch_copies
+from launch import BRANCH, write_downloads, write_launch_copies
 from styles import cut_out_styles
 
 BOOK_URL = os.environ.get("BOOK_URL", "")  # where the site will be: https://host/path/
@@ -115,6 +116,7 @@ def finish(app, exception):
     for template in (out / "_static").glob("*macros.html"):
         template.unlink()  # the theme's own sources, no pages
     write_front_door(out, app)
+    write_downloads(out, REPOSITORY_URL, REVISION)
     if BOOK_URL:
         write_sitemap(out, app.env.found_docs)
     if REPOSITORY_URL:

@@ -2,20 +2,21 @@
 
 For each size an environment is made in a folder that is thrown away, and the wheel installed there with its
 pinned libraries. Counted is what is fetched, and then all files of the environment, those that Python writes
-beside its modules included, and pip. The clock runs while nothing is fetched.
+beside its modules included, and pip; of the NumPy chapters, package by package. The clock runs while nothing
+is fetched.
 """
 
 import json
 import os
 import platform
 import subprocess
-import sys
 import tempfile
 import time
 from datetime import date
+from importlib.metadata import distributions
 from pathlib import Path
 
-import students
+from environments import PIP, made, pins, processor_time, versions
 
 LOG = Path(__file__).with_name("sizes.json")
 SIZES = {  # name -> the extras of the wheel
@@ -24,62 +25,56 @@ SIZES = {  # name -> the extras of the wheel
     "with PyTorch": "[light,torch]",
     "everything": "[notebooks]",
 }
-CONSTRAINTS = ("requirements.txt", "constraints.txt")
+TAKEN_APART = "NumPy chapters"
 SHOWN = ("numpy", "matplotlib", "ipykernel", "torch", "numba", "triton")
 
 
-def measured(extras, folder):
+def measured(name, folder):
     """Megabytes and seconds of one size, and the releases in it."""
-    environment, wheel = folder / "venv", folder / "wheel"
-    students.wheel(wheel)
-    (built,) = wheel.glob("*.whl")
-    subprocess.run([sys.executable, "-m", "venv", environment], check=True)
-    python = environment / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    pip, fetched = [python, "-m", "pip", "--quiet", "--no-cache-dir"], folder / "fetched"
-    pins = [word for line in pinned(folder) for word in ("-c", line)]
-    subprocess.run([*pip, "download", "--dest", fetched, f"{built}{extras}", *pins], check=True)
+    (python, wheel), fetched = made(folder), folder / "fetched"
+    wanted = [f"{wheel}{SIZES[name]}", *pins(folder)]
+    subprocess.run([python, *PIP, "download", "--dest", fetched, *wanted], check=True)
     began, worked = time.perf_counter(), processor_time()
-    here = ["--no-index", "--find-links", fetched]
-    subprocess.run([*pip, "install", *here, f"{built}{extras}", *pins], check=True)
+    subprocess.run([python, *PIP, "install", "--no-index", "--find-links", fetched, *wanted], check=True)
     took, worked = time.perf_counter() - began, processor_time() - worked
-    listed = subprocess.run([python, "-m", "pip", "list", "--format=json"], capture_output=True, check=True)
-    there = {one["name"]: one["version"] for one in json.loads(listed.stdout)}
+    there = versions(python)
+    environment = python.parents[1]
+    parts = {"packages": packages(environment)} if name == TAKEN_APART else {}
     return {
-        "extras": extras,
-        "fetched megabytes": megabytes(fetched),
-        "megabytes": megabytes(environment),
+        "extras": SIZES[name],
+        "fetched megabytes": megabytes(every_file(fetched)),
+        "megabytes": megabytes(every_file(environment)),
         "seconds": round(took),
         "processor seconds": round(worked),
-        "versions": {name: there[name] for name in SHOWN if name in there},
+        "versions": {library: there[library] for library in SHOWN if library in there},
+        **parts,
     }
 
 
-def megabytes(folder):
-    """Of all files in a folder, and in those under it."""
-    return round(sum(file.lstat().st_size for file in folder.rglob("*") if file.is_file()) / 1e6)
+def packages(environment):
+    """Package -> its megabytes, and how many of them are what Python compiles beforehand; largest first."""
+    (site,) = environment.glob("Lib/site-packages" if os.name == "nt" else "lib/python*/site-packages")
+    found = {}
+    for package in distributions(path=[str(site)]):
+        files = {Path(file.locate()).resolve() for file in package.files}
+        compiled = [file for file in files if file.suffix == ".pyc"]
+        found[package.name] = {"megabytes": megabytes(files, 1), "compiled": megabytes(compiled, 1)}
+    return dict(sorted(found.items(), key=lambda one: -one[1]["megabytes"]))
 
 
-def processor_time():
-    """Of the processes that this one has waited for: what does not depend on who else is at work."""
-    spent = os.times()
-    return spent.children_user + spent.children_system
+def every_file(folder):
+    return [file for file in folder.rglob("*") if file.is_file()]
 
 
-def pinned(folder):
-    """Both files of pins, as constraints: what is said of this package itself is left out."""
-    for name in CONSTRAINTS:
-        lines = (students.ROOT / name).read_text(encoding="utf-8").splitlines()
-        pins = folder / name
-        pins.write_text("\n".join(line for line in lines if not line.startswith("-e ")), encoding="utf-8")
-        yield pins
+def megabytes(files, digits=None):
+    return round(sum(file.lstat().st_size for file in files if file.exists()) / 1e6, digits)
 
 
 def main():
     found = {}
-    for name, extras in SIZES.items():
+    for name in SIZES:
         with tempfile.TemporaryDirectory() as folder:
-            (Path(folder) / "wheel").mkdir()
-            found[name] = measured(extras, Path(folder))
+            found[name] = measured(name, Path(folder))
         print(f"{name}: {found[name]}", flush=True)
     where = {"date": date.today().isoformat(), "python": platform.python_version(), "cores": os.cpu_count()}
     where["system"] = f"{platform.system()} {platform.machine()}"

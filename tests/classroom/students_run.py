@@ -1,70 +1,81 @@
-"""`make classroom`: every student's notebook runs from the wheel, in an empty folder, top to bottom.
+"""`make classroom`: every notebook runs from the wheel with `[notebooks]`, in an empty folder, top to bottom.
 
-Not of `make test`: it runs all chapters once more, some minutes. What was seen stands in students.json beside
-this file, and tests/test_students.py holds it to what is claimed.
+Students' and instructors', each alone, in an environment that has what pip brings and nothing else. Not of
+`make test`: two gigabytes and all chapters twice more. What was seen stands in students.json beside this
+file, and tests/test_course.py holds it to what is claimed.
 """
 
 import json
 import platform
-import subprocess
-import sys
-from importlib.metadata import version
 from pathlib import Path
 
 import nbformat
 import pytest
 import students
-from nbclient import NotebookClient
+from environments import installed, kernel_of, ran, texts, versions
+from execute import entries
+
+from selfattention.extras import EXTRAS
 
 LOG = Path(__file__).with_name("students.json")
 LIBRARIES = "numpy", "torch", "numba", "matplotlib", "ipykernel"
-WHERE = "import selfattention; print(selfattention.__file__)"
+PAGES = [*entries(), *students.chapters()]
+WHERE = f"""\
+import sys, selfattention
+print(selfattention.__file__, sorted({sorted(EXTRAS)} & sys.modules.keys()), sep="\\n")"""
 
 
 @pytest.fixture(scope="module")
-def installed(tmp_path_factory):
-    """The wheel, built and unpacked by pip; the other libraries are those of this environment."""
-    folder = tmp_path_factory.mktemp("wheel")
-    students.wheel(folder)
-    (wheel,) = folder.glob("*.whl")
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "install",
-        "--no-deps",
-        "--quiet",
-        "--target",
-        str(folder / "site"),
-    ]
-    subprocess.run([*command, str(wheel)], check=True)
-    return folder / "site"
+def python(tmp_path_factory):
+    return installed(tmp_path_factory.mktemp("everything"), "[notebooks]")
 
 
 @pytest.fixture(scope="module")
-def log():
-    seen = {}
+def log(python):
+    seen = {"pages": {}, "instructors": {}}
     yield seen
-    where = {library: version(library) for library in LIBRARIES} | {"python": platform.python_version()}
-    LOG.write_text(json.dumps({"versions": where, "chapters": seen}, indent=2) + "\n", encoding="utf-8")
+    there = versions(python)
+    where = {library: there[library] for library in LIBRARIES} | {"python": platform.python_version()}
+    LOG.write_text(json.dumps({"versions": where, **seen}, indent=1) + "\n", encoding="utf-8")
 
 
-@pytest.mark.parametrize("path", students.chapters(), ids=lambda path: path.stem)
-def test_a_student_can_run_it(path, installed, tmp_path, monkeypatch, log):
-    """Nothing of the repository is in reach; its own first cell alone limits the threads."""
-    for library in ("OMP", "OPENBLAS", "MKL"):
-        monkeypatch.delenv(f"{library}_NUM_THREADS", raising=False)
-    monkeypatch.setenv("PYTHONPATH", str(installed))
+@pytest.fixture
+def run(python, tmp_path_factory, monkeypatch):
+    """Nothing of the repository is in reach; the notebook's own first cell alone limits the threads."""
+    with kernel_of(python, tmp_path_factory.mktemp("jupyter"), monkeypatch):
+        yield ran
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+def test_a_student_can_run_it(path, run, python, tmp_path, log):
     notebook = students.student(path)
     notebook.cells.append(nbformat.v4.new_code_cell(WHERE))
-    client = NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(tmp_path)}})
-    client.execute()
-    assert str(installed) in notebook.cells[-1].outputs[0].text
+    took = run(notebook, tmp_path)
+    package, libraries = notebook.cells.pop().outputs[0].text.splitlines()
+    assert Path(package).is_relative_to(python.parents[1])
     checks = [said(cell) for cell in notebook.cells if "exercise" in cell.metadata.get("tags", [])]
-    log[path.stem] = {
-        "cells": len(notebook.cells) - 1,
+    log["pages"][path.stem] = {
+        "cells": len(notebook.cells),
         "checks": checks,
         "files_left": sorted(p.name for p in tmp_path.iterdir()),
+        "libraries": json.loads(libraries.replace("'", '"')),
+        **took,
+    }
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+def test_an_instructor_can_run_it(path, run, tmp_path, log):
+    """With the solutions: which cells show another text than the book, and how many verdicts say right."""
+    notebook = students.instructor(path)
+    book = {cell.id: texts(cell) for cell in notebook.cells}
+    took = run(notebook, tmp_path)
+    solutions = [cell for cell in notebook.cells if "solution" in cell.metadata.get("tags", [])]
+    log["instructors"][path.stem] = {
+        "cells": len(notebook.cells),
+        "different": [cell.id for cell in notebook.cells if texts(cell) != book[cell.id]],
+        "right": sum(texts(cell).count("✓ ") for cell in solutions),
+        "files_left": sorted(p.name for p in tmp_path.iterdir()),
+        **took,
     }
 
 
