@@ -7,7 +7,7 @@ from selfattention.figures import ROLES, SERIES
 from selfattention.figures.masks import HIDDEN, SEEN, SOMETIMES
 
 MATRIX, TILED, OTHER = ROLES["A"], ROLES["O"], "#555555"  # who keeps the weights, who only the output
-STYLES = list(zip("os^Dv", (TILED, *SERIES), strict=True))
+STYLES = list(zip("os^Dv", (*SERIES, OTHER), strict=True))
 
 
 def visits(axes, pictures, block):
