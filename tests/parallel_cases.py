@@ -262,15 +262,6 @@ def sum_in_disorder(link):
     return numbers((ours, theirs, 2 * torch.arange(24.0).reshape(2, 3, 4) + 100))
 
 
-def changed_while_sent(link):
-    """A message whose numbers are changed before it has arrived."""
-    other = 1 - link.rank
-    array = torch.ones(4)
-    moving = link.start("step 0 of a test", link.call(), {other: array}, {other: (4,)}, array)
-    array.zero_()
-    moving.wait()
-
-
 def another_dtype(link):
     array = torch.ones(4)
     link.start("a test", link.call(), {1 - link.rank: array.double()}, {}, array)
