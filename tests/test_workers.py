@@ -116,7 +116,7 @@ def test_a_sum_whose_gradient_is_summed_again_is_p_times_too_much_for_one_loss(t
 def test_context_parallel_on_a_processor_is_right_without_a_mask_and_refuses_a_causal_one(two):
     """PyTorch 2.13, the plain kernel. When this fails, `ring` says what is no longer true.
 
-    Two ranks have blocks 0 and 3, 1 and 2 of four, mask or no mask: rows of another order than they had.
+    Two ranks have blocks 0 and 3, 1 and 2 of four: rows of another order than the text.
     """
     answers = two.run(surprises.librarys_own, False)
     assert [rows for rows, *_ in answers] == [[0, 1, 2, 3, 12, 13, 14, 15], [4, 5, 6, 7, 8, 9, 10, 11]]

@@ -151,34 +151,31 @@ def memory(axes, ranks, lengths, held, rooms):
     """What a rank holds against the number of ranks, a panel for each way and a line for each length.
 
     `held` {way: (lengths, ranks) of GB}, NaN where there are more ranks than the way has room for; `rooms`
-    {device: GB} are dashed lines.
+    {device: GB} are dashed lines, smallest first.
     """
     for ax, (way, sizes) in zip(axes, held.items(), strict=True):
         role, marker = WAYS[way]
         for tokens, line in zip(lengths, sizes, strict=True):
             ax.plot(ranks, line, marker=marker, markersize=3, color=ROLES[role])
-            ax.annotate(
-                _tokens(tokens),
-                (ranks[0], line[0]),
-                (-4, 0),
-                textcoords="offset points",
-                ha="right",
-                va="center",
-            )
-        for device, room in rooms.items():
-            ax.axhline(room, color=OTHER, linestyle="--", linewidth=1)
-            if ax is axes[-1]:
-                ax.annotate(
-                    device, (ranks[-1], room), (0, -2), textcoords="offset points", ha="right", va="top"
-                )
+            _beside(ax, _tokens(tokens), ranks[0], line[0], (-5, 0), "right", "center")
+        for room in rooms.values():
+            ax.plot(ranks, [room] * len(ranks), color=OTHER, linestyle="--", linewidth=1, zorder=1)
         ax.set_xscale("log", base=2)
         ax.set_yscale("log")
-        ax.set_xlim(ranks[0] / 4, ranks[-1] * 1.3)
+        ax.yaxis.set_major_formatter("{x:g}")
+        ax.set_xlim(ranks[0] / 7, ranks[-1] * 1.3)
         ax.set_xticks(ranks[::2], ranks[::2])
         ax.minorticks_off()
         ax.set_xlabel("ranks")
         ax.set_title(way)
+    axes[0].set_ylim(np.nanmin([*held.values()]) / 2, 3 * max(rooms.values()))  # which all panels share
+    for device, away, side in zip(rooms, (-2, 2), ("top", "bottom"), strict=True):
+        _beside(axes[0], device, ranks[-1], rooms[device], (0, away), "right", side)
     axes[0].set_ylabel("GB that a rank holds")
+
+
+def _beside(ax, words, x, y, points, ha, va):
+    ax.annotate(words, (x, y), points, textcoords="offset points", ha=ha, va=va, fontsize=8)
 
 
 def _tokens(n):
