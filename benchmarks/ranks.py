@@ -116,7 +116,7 @@ class Rank:
         shards = LAYOUTS[case.layout](case.n, self.p)
         mine = [i for span in shards[self.rank] for i in span]
         own = [array[:, mine].clone() for array in (Q, K, V, dO)]
-        if case.way == "apart":  # what nobody who divides the work can beat, for nothing is sent
+        if case.way == "apart":  # a yardstick: nothing is sent
             return partial(_passes, ALONE[case.alone], case, own[0], K, V, own[3]), lambda inputs: []
         attend = partial(_attend, case, group=link, shards=shards, **how)
 

@@ -12,6 +12,7 @@ from selfattention.clusters import (
     Cluster,
     Wire,
     fastest,
+    fitting,
     hides_from,
     published,
     splits,
@@ -44,6 +45,31 @@ def test_what_a_rank_holds_by_hand():
     assert held["all-to-all"] == 2 * 2 * 3 + all_to_all_words(4, 2, 2, 1, 2, 1, 1, 1)
     wide = splits(TOY, replace(SMALL, word_bytes=4), 2)
     assert {name: split.held_bytes for name, split in wide.items()} == {n: 4 * b for n, b in held.items()}
+
+
+def test_what_a_device_has_no_room_for_does_not_fit():
+    """By heads 44 bytes, in a ring 12 + 40, by all-to-all 12 + 40: who has 51 takes the first alone."""
+    found = splits(TOY, SMALL, 2)
+    assert {name: split.held_bytes for name, split in found.items()} == {
+        "heads": 44,
+        "ring": 52,
+        "all-to-all": 52,
+    }
+    for room, names in (43, []), (44, ["heads"]), (51, ["heads"]), (52, ["heads", "ring", "all-to-all"]):
+        assert list(fitting(replace(TOY, memory_bytes=room), found)) == names
+    with pytest.raises(ValueError, match=r"^found has no split; wanted at least one$"):
+        fastest({})
+
+
+def test_four_million_tokens_do_not_fit_in_eight_devices_of_40_gb():
+    """One layer's arrays, 32 heads with keys of their own: 43 GB in a ring, the least of the three."""
+    shape = {"h": 32, "g": 32, "d_k": 128, "d_v": 128, "d_model": 4096, "seen": 0.5}
+    machine, long = published()["A100, Ethernet"], Attention(2**22, **shape)
+    words = 2**19 * (2 * 4096 + 32 * (128 + 128 + 2) + 3 * 32 * (128 + 128))
+    assert splits(machine, long, 8)["ring"].held_bytes == 2 * words > 40e9
+    assert fitting(machine, splits(machine, long, 8)) == {}
+    assert list(fitting(machine, splits(machine, long, 16))) == ["ring", "all-to-all"]
+    assert list(fitting(published()["H100, InfiniBand"], splits(machine, long, 8))) == ["ring", "all-to-all"]
 
 
 def test_who_has_nothing_to_do_takes_no_part():
@@ -122,3 +148,13 @@ def test_the_table_has_a_line_for_every_number_of_ranks():
     assert first.split()[:3] == ["ranks", "heads", "ring"]
     assert [line.split()[0] for line in lines] == ["8", "16", "32", "64", "128", "256", "512", "1024"]
     assert lines[-1].split()[1] == "-"
+
+
+def test_what_does_not_fit_stands_in_brackets():
+    """By heads every rank has the four million tokens of 16,384 numbers, twice: 268 GB."""
+    machine, long = published()["A100, Ethernet"], Attention(2**22, **LLAMA_405B, seen=0.5)
+    in_brackets = [line.count("(") for line in clusters.table(machine, long).splitlines()]
+    assert in_brackets[1] == 3
+    assert in_brackets[3] == 1
+    held = splits(machine, long, 32)
+    assert held["heads"].held_bytes > 2**22 * 2 * 16_384 * 2 > machine.memory_bytes > held["ring"].held_bytes

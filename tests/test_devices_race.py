@@ -41,13 +41,17 @@ def test_overlap_by_hand(waits, overlap):
     assert devices.overlap(rows, TOLD) == overlap
 
 
-def test_the_model_is_told_nothing_that_it_then_predicts():
+def test_the_model_is_told_nothing_that_it_then_predicts_but_the_overlap_of_a_short_ring():
+    """A ring that takes a thousand million seconds changes nothing; a short one that is slower does."""
     rows = [row("dense", ALONE, 1, 6), row("short", ALONE, 1, 3), row("dense", "ring", 2, 1e9)]
     rows += [row("short", name, 2, 3) for name in ("ring", "ring that waits")]
     messages = [{"bytes": 100, "seconds": 0.25}, {"bytes": 1100, "seconds": 5.25}]
     told = devices.model(rows, messages, 2)
     assert told["flops_per_second"] == {"dense": 100, "short": 200}
     assert (told["latency"], told["bytes_per_second"], told["devices"]) == (0.25, 200, 2)
+    assert told["overlap"] == 0
+    rows[3]["ratio"] = 0.5
+    assert devices.model(rows, messages, 2) == told | {"overlap": 1}
 
 
 def test_the_work_of_the_rank_that_has_most():
@@ -126,6 +130,19 @@ def test_the_committed_result_is_whole():
     text = devices.RESULT.read_text(encoding="utf-8")
     assert len(text) < 60_000
     assert not re.search(r"/home/|/root/|/work/|/tmp/", text)
+
+
+def test_a_yardstick_is_of_the_same_run_and_only_that_of_memory_is_a_limit():
+    """The work of the rank that has most is 2/3, 2 · 1/4 of the pairs for 3/4; two alone are no faster."""
+    seconds = [bar for bar in RESULT["bars"] if bar["bar"].startswith("seconds")]
+    found = {(bar["yardstick"], bar["yardstick_reaches"]) for bar in seconds}
+    apart = next(row for row in RESULT["rows"] if row["candidate"] == "apart")
+    assert found == {("apart, dense", apart["ratio"]), ("operations", 0.667)}
+    of_apart = [bar for bar in seconds if bar["yardstick"] == "apart, dense"]
+    assert any(bar["reached"] < bar["yardstick_reaches"] for bar in of_apart)
+    memory = [bar for bar in RESULT["bars"] if bar not in seconds]
+    assert [bar["yardstick_reaches"] for bar in memory] == [0.409, 0.00746]  # 46.2 of 112.9, of 6194.1
+    assert all(bar["reached"] > bar["yardstick_reaches"] for bar in memory)
 
 
 def test_the_model_predicts_two_three_and_four_processes_within_a_quarter_but_for_a_short_text():

@@ -13,7 +13,7 @@ from execute import in_few_colours
 from matplotlib.image import imsave
 from PIL import Image
 
-from selfattention.figures import ROLES
+from selfattention.figures import ROLES, devices
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 
@@ -55,6 +55,15 @@ def test_few_colours_are_the_colours_that_were_drawn():
     )
     assert len(np.unique(few.reshape(-1, 3), axis=0)) <= 128
     assert (np.abs(many - few).max(-1) > 12).mean() < 0.02  # .075 in one step, .006 in two
+
+
+def test_a_cell_of_the_map_in_which_nothing_fits_is_hatched_and_no_other():
+    figure, axes = plt.subplots(1, 2, layout="constrained")
+    found = {"one": np.array([["ring", "none"], ["heads", "none"]]), "two": np.full((2, 2), "all-to-all")}
+    devices.winners(axes, [8, 16], [2**14, 2**15], found, {title: np.array([2**14] * 2) for title in found})
+    hatched = [[bool(cell.get_hatch()) for cell in ax.patches] for ax in axes]
+    plt.close(figure)
+    assert hatched == [[False, True, False, True], [False] * 4]
 
 
 def test_a_notebook_that_draws_another_picture_fails(tmp_path):

@@ -90,11 +90,12 @@ def gathered(case, answers):
     return whole
 
 
-def assert_within_budget(given, case, dtype, times=1):
+def assert_within_budget(given, case, dtype, **times):
+    """So many times the budget where a name is given, and once elsewhere."""
     exact = oracle.truth(case, dtype)
     for name, ours, truth, budget in zip(NAMES, given, exact, oracle.budget(case, dtype), strict=True):
         np.testing.assert_array_equal(np.isneginf(ours), np.isneginf(truth), err_msg=name)
-        assert oracle.error(ours, truth) <= times * budget, name  # NaN is no number of that size
+        assert oracle.error(ours, truth) <= times.get(name, 1) * budget, name  # NaN is no such number
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
@@ -111,13 +112,15 @@ def test_every_rank_has_its_rows_of_the_formula(workers, turn, way, case, dtype)
 def test_a_ring_in_small_pieces_has_its_rows_of_the_formula(workers, turn, case, dtype):
     """No shard above is as long as a piece usually is: here one has 7 keys, and meets 5 queries at a time.
 
-    One of these calls has 294 pieces, each of which rounds an L and merges it: there O has needed 1.8 of the
-    budget, and dV 2.1. Where scores are large, and so is what L rounds off, dV has needed 1.2.
+    One of these calls has 294 pieces, each of which rounds an L and merges it. Measured with one to four
+    ranks in both layouts it has needed, in float32, 1.2 times the budget of O, 1.4 of L and 2.3 of dV, and
+    never half of any in float64. Where scores are large, and so is what L rounds off, dV has needed 1.14.
     """
-    times = 3 if case.m > 2000 else 1.5 if case.stretch > 1 else 1
+    many = case.m > 2000 and dtype == torch.float32
+    times = {"O": 2, "L": 2, "dV": 3} if many else {"dV": 1.5} if case.stretch > 1 else {}
     p, layout = 1 + (turn + (dtype == torch.float64)) % 4, ["contiguous", "zigzag"][turn % 2]
     answers = workers.run(p, cases.in_pieces, 7, 5, cases.contract, "ring", layout, case, dtype)
-    assert_within_budget(gathered(case, answers), case, dtype, times)
+    assert_within_budget(gathered(case, answers), case, dtype, **times)
 
 
 def test_a_ring_takes_one_head_without_an_axis(workers):
@@ -156,13 +159,13 @@ def test_one_case_with_every_number_of_ranks_and_every_layout(workers, way, p, l
 def test_what_all_keys_have_in_common_costs_a_ring_more_than_one_process(workers, dtype):
     """Each tile rounds its own L, of 300 here, and a row of dS no longer sums to 0; times keys of 100, in dQ.
 
-    One process may do `budget`; a ring has needed 2.1 of it, and is allowed 3.
+    Of the budget, which is what one process may do, dQ has needed 0.7 to 2.0 with one to four ranks. Which
+    it is depends on how the tiles happen to round: it is allowed half as much again as the worst of these.
     """
     case = Case(b=1, h=2, g=2, n=13, m=17, common=100)
-    given = gathered(case, workers.run(4, cases.contract, "ring", "zigzag", case, dtype))
-    exact, budget = oracle.truth(case, dtype), oracle.budget(case, dtype)
-    for name, ours, truth, allowed in zip(NAMES, given, exact, budget, strict=True):
-        assert oracle.error(ours, truth) <= allowed * (3 if name == "dQ" else 1), name
+    for p in (1, 2, 3, 4):
+        given = gathered(case, workers.run(p, cases.contract, "ring", "zigzag", case, dtype))
+        assert_within_budget(given, case, dtype, dQ=3)
 
 
 @pytest.mark.parametrize("dtype", oracle.HALVES, ids=str)
@@ -355,9 +358,14 @@ def own_heads(matrices, sizes, rank, p):
     ]
 
 
-def test_heads_divided_by_hand_are_heads_divided_by_dtensor(workers):
-    """With two ranks: the library takes five seconds for its first layer, on each."""
-    for by_hand, theirs in workers.run(2, cases.with_dtensor, (6, 6), drawn(6, 6, 11), masks.causal):
+@pytest.mark.parametrize(
+    ("p", "sizes", "rule"),
+    [(2, (6, 6), masks.causal), (2, (8, 4), None), (3, (6, 3), masks.causal & masks.window(3))],
+    ids=["own-keys", "grouped", "three-ranks"],
+)
+def test_heads_divided_by_hand_are_heads_divided_by_dtensor(workers, p, sizes, rule):
+    """Where p divides the groups, for it cuts columns. Its first layer takes each process five seconds."""
+    for by_hand, theirs in workers.run(p, cases.with_dtensor, sizes, drawn(*sizes, 11), rule):
         for ours, others in zip(by_hand, theirs, strict=True):
             np.testing.assert_allclose(ours, others, rtol=1e-11, atol=1e-12)
 
@@ -381,6 +389,7 @@ def sizes_of(case, p, layout):
     return [[case.b * sum(map(len, shard)) for shard in each] for each in shards]
 
 
+RULES = "none", "causal", "window"  # whoever sees whom, the same keys travel
 BYTES = [
     (2, "contiguous", torch.float32),
     (3, "contiguous", torch.bfloat16),
@@ -390,9 +399,10 @@ BYTES = [
 ]
 
 
+@pytest.mark.parametrize("mask", RULES)
 @pytest.mark.parametrize(("p", "layout", "dtype"), BYTES)
-def test_the_bytes_of_a_ring_are_the_formulas(workers, p, layout, dtype):
-    case = Case(b=2, h=4, g=2, n=13, m=11, mask="causal")
+def test_the_bytes_of_a_ring_are_the_formulas(workers, p, layout, dtype, mask):
+    case = Case(b=2, h=4, g=2, n=13, m=11, mask=mask)
     _, keys = sizes_of(case, p, layout)
     word, total = dtype.itemsize, max(4, dtype.itemsize)
     widths = case.g, case.d_k, case.d_v
@@ -447,9 +457,10 @@ def test_a_rank_of_all_to_all_holds_the_words_of_the_formula(workers):
         assert held == [all_to_all_words(20, 5, 8, 2, 4, 1, case.d_k, case.d_v)]
 
 
+@pytest.mark.parametrize("mask", RULES)
 @pytest.mark.parametrize(("p", "layout", "dtype"), BYTES)
-def test_the_bytes_of_all_to_all_are_the_formulas(workers, p, layout, dtype):
-    case = Case(b=2, h=10, g=5, n=13, m=13, mask="causal")
+def test_the_bytes_of_all_to_all_are_the_formulas(workers, p, layout, dtype, mask):
+    case = Case(b=2, h=10, g=5, n=13, m=13, mask=mask)
     tokens, _ = sizes_of(case, p, layout)
     groups = [len(block) for (block,) in cuts.contiguous(case.g, p)]
     answers = workers.run(p, cases.contract, "all_to_all", layout, case, dtype)
@@ -539,13 +550,6 @@ def test_everybody_may_send_first(workers):
     ):
         assert forward["sent"] > 16
         assert np.isfinite(parts[0]).all()
-
-
-def test_what_is_changed_while_it_is_sent_is_an_error(workers):
-    for kind, said in workers.errors(2, cases.changed_while_sent):
-        assert kind == "RuntimeError"
-        assert said.startswith("what step 0 of a test sends to rank")
-        assert said.endswith("was changed before it had arrived")
 
 
 def test_another_dtype_is_an_error(workers):

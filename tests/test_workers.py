@@ -68,9 +68,14 @@ def test_without_processes_there_are_no_workers():
 
 
 def test_the_library_moves_memory_order_and_a_link_positions(two):
-    positions = [[0, 10, 20], [1, 11, 21]]
-    assert two.run(surprises.heads_first) == [positions, [[0, 1, 10], [11, 20, 21]]]
-    assert two.run(surprises.heads_first_by_link) == [positions, positions]
+    """Broadcast, scatter, and both sums: of each the view is rank 0's, and rank 1 has it scrambled."""
+    positions, memory = [[0, 10, 20], [1, 11, 21]], [[0, 1, 10], [11, 20, 21]]
+    assert two.run(surprises.heads_first) == [positions, memory]
+    assert two.run(surprises.heads_first_scattered) == [memory, memory]
+    assert two.run(surprises.heads_first_reduced)[1] == memory
+    assert two.run(surprises.heads_first_summed) == [positions, memory]
+    for ours in surprises.heads_first_by_link, surprises.heads_first_summed_by_link:
+        assert two.run(ours) == [positions, positions]
 
 
 def test_the_library_takes_a_shorter_message_and_leaves_the_old_tail(two):
@@ -79,6 +84,25 @@ def test_the_library_takes_a_shorter_message_and_leaves_the_old_tail(two):
 
 def test_the_library_adds_up_numbers_of_different_shapes(two):
     assert two.run(surprises.other_shape) == [[[0, 2, 4], [6, 8, 10]], [[0, 2], [4, 6], [8, 10]]]
+
+
+def test_the_library_adds_up_numbers_of_different_dtypes_and_a_ring_refuses_them(two):
+    """The bits of a float's 1 as an integer, 127 · 2²³, and one integer's 1 more in the second half."""
+    floats, integers = two.run(surprises.other_dtype)
+    assert integers == [127 * 2**23] * 2 + [127 * 2**23 + 1] * 2
+    assert floats == [1, 1, 1 + 2**-23, 1 + 2**-23]
+    for error in two.tried(surprises.ring_of_two_dtypes):
+        assert type(error) is ValueError
+        said = "dtype is torch.float64 on rank 1 and torch.float32 on rank 0; wanted the same on every rank"
+        assert str(error) == said
+
+
+def test_the_library_sends_what_an_array_becomes_and_a_link_says_that_it_was_changed(two):
+    """It begins when its receive is there, and that is after the change."""
+    assert two.run(surprises.changed_on_its_way) == [[0] * 4, [0] * 4]
+    for rank, error in enumerate(two.tried(surprises.changed_on_its_way_by_link)):
+        assert type(error) is RuntimeError
+        assert str(error) == f"what a test sends to rank {1 - rank} was changed before it had arrived"
 
 
 def test_the_librarys_blocking_send_waits_for_a_receive(two):
@@ -90,11 +114,28 @@ def test_a_sum_whose_gradient_is_summed_again_is_p_times_too_much_for_one_loss(t
 
 
 def test_context_parallel_on_a_processor_is_right_without_a_mask_and_refuses_a_causal_one(two):
-    """PyTorch 2.13, the plain kernel. When this fails, `ring` says what is no longer true."""
-    assert max(two.run(surprises.librarys_own, False)) < 1e-5
+    """PyTorch 2.13, the plain kernel. When this fails, `ring` says what is no longer true.
+
+    Two ranks have blocks 0 and 3, 1 and 2 of four: rows of another order than the text.
+    """
+    answers = two.run(surprises.librarys_own, False)
+    assert [rows for rows, *_ in answers] == [[0, 1, 2, 3, 12, 13, 14, 15], [4, 5, 6, 7, 8, 9, 10, 11]]
+    assert max(there for _, there, _ in answers) < 1e-5
+    assert min(in_order for *_, in_order in answers) > 0.1
     for error in two.tried(surprises.librarys_own, True):
         assert isinstance(error, RuntimeError)
         assert "mixed torch.Tensor and DTensor" in str(error)
+
+
+def test_the_librarys_running_sum_restarts_on_every_shard_where_its_axis_is_counted_from_the_back(two):
+    """Ours has none: a rank's positions are ranges in the whole text, and a DTensor is refused."""
+    right = np.cumsum([1, 1, 1, 1, 1, 1, 0, 0]).tolist()
+    assert two.run(surprises.running_sum) == 2 * [(right, [1, 2, 3, 4, 1, 2, 2, 2])]
+    said = [str(error) for error in two.tried(surprises.ring_of_dtensors)]
+    assert said == [
+        f"Q has 8 rows; wanted 4, as shards has them for this rank: ({span!r},)"
+        for span in (range(4), range(4, 8))
+    ]
 
 
 def test_a_rank_that_does_not_meet_the_condition_is_named():

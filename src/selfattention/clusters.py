@@ -112,8 +112,15 @@ def splits(cluster: Cluster, attention: Attention, p: int) -> dict[str, Split]:
     }
 
 
+def fitting(cluster: Cluster, found: Mapping[str, Split]) -> dict[str, Split]:
+    """Those of the splits that a device has room for: one layer's arrays, and nothing beside them."""
+    return {name: split for name, split in found.items() if split.held_bytes <= cluster.memory_bytes}
+
+
 def fastest(found: Mapping[str, Split]) -> str:
-    """The name of the split that takes the fewest seconds."""
+    """The name of the split that takes the fewest seconds. Raises ValueError where there is none."""
+    if not found:
+        raise ValueError("found has no split; wanted at least one")
     return min(found, key=lambda name: found[name].seconds)
 
 
@@ -168,14 +175,19 @@ def _cluster(figures):
 
 
 def table(cluster: Cluster, attention: Attention) -> str:
-    """A line for every number of ranks from one server's on: milliseconds of each split, and tokens."""
+    """A line for every number of ranks from one server's on: milliseconds of each split, and tokens.
+
+    In brackets where a device has no room for what the split has it hold.
+    """
     lines = [
         f"{'ranks':>6}{'heads':>12}{'ring':>12}{'all-to-all':>12}{'tokens a rank':>15}{'hides from':>12}"
     ]
     for p in (8, 16, 32, 64, 128, 256, 512, 1024):
         found = splits(cluster, attention, p)
+        taken = {name: f"{1e3 * split.seconds:.3g} ms" for name, split in found.items()}
+        room = fitting(cluster, found)
         cells = [
-            f"{1e3 * found[name].seconds:.3g} ms" if name in found else "-"
+            taken[name] if name in room else f"({taken[name]})" if name in found else "-"
             for name in ("heads", "ring", "all-to-all")
         ]
         tokens = f"{attention.n // p:>15,}{hides_from(cluster, attention, p):>12,.0f}"

@@ -1,6 +1,6 @@
 """`make kills`: two hundred times a rank of a ring is killed, at a moment and in a place drawn by chance.
 
-    python tests/kills/kills.py                200 of them, some minutes; writes log.json beside this file
+    python tests/kills/kills.py                200 of them, some minutes; writes data/kills.json
     python tests/kills/kills.py --times 5      a few; prints only
 
 Every time two to four new processes join, and compute one ring after the other, forward and back, each
@@ -41,7 +41,7 @@ from selfattention.trained.progress import with_bar
 
 HERE = Path(__file__).parent
 FOR_PAGES = "surprises.py", "whole.py", "workers.py"  # what notebooks start; a rank that is killed is none
-LOG = HERE / "log.json"
+LOG = HERE.parents[1] / "src/selfattention/data/kills.json"  # chapter 16 prints its totals
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["torch.distributed", "selfattention.parallel.ring"])
 SOON = 15  # seconds in which every survivor has to say what has happened

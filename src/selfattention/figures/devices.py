@@ -12,6 +12,7 @@ OTHER = "#555555"
 PALE = 0.35  # how much of its colour a tile keeps that was merged in an earlier step
 WAYS = {"heads": ("S", "^"), "ring": ("K", "o"), "all-to-all": ("Q", "s")}  # role of its colour, marker
 NEVER, EARLIER, NOW = 0, 1, 2
+NO_ROOM = {"facecolor": "white", "edgecolor": OTHER, "hatch": "//////", "linewidth": 0}
 
 
 def film(axes, pictures):
@@ -122,15 +123,16 @@ def predicted(ax, ratios, band):
 def winners(axes, ranks, lengths, fastest, hides):
     """Which way is fastest, for every number of ranks and tokens, a panel per cluster.
 
-    `fastest` {title: (lengths, ranks) of names}; above the line of `hides` {title: (ranks)} a ring hides.
+    `fastest` {title: (lengths, ranks) of names}; any other name than those of the ways is no way, none that
+    fits. Above the line of `hides` {title: (ranks)} a ring hides.
     """
     names = list(WAYS)
     colours = [tuple(1 - 0.6 * (1 - np.array(to_rgb(ROLES[role])))) for role, _ in WAYS.values()]
     y = np.log2(lengths)
     for ax, (title, found) in zip(axes, fastest.items(), strict=True):
         for (row, column), name in np.ndenumerate(found):
-            cell = Rectangle((column - 0.5, y[row] - 0.5), 1, 1, facecolor=colours[names.index(name)])
-            ax.add_patch(cell)
+            look = {"facecolor": colours[names.index(name)]} if name in names else NO_ROOM
+            ax.add_patch(Rectangle((column - 0.5, y[row] - 0.5), 1, 1, **look))
         ax.plot(range(len(ranks)), np.log2(hides[title]), color=OTHER, linewidth=1.5)
         ax.set_xlim(-0.5, len(ranks) - 0.5)
         ax.set_ylim(y[0] - 0.5, y[-1] + 0.5)
@@ -140,8 +142,40 @@ def winners(axes, ranks, lengths, fastest, hides):
         ax.set_title(title)
     axes[0].set_ylabel("tokens")
     handles = [Patch(color=colour, label=name) for name, colour in zip(names, colours, strict=True)]
+    handles.append(Patch(**NO_ROOM, label="none fits"))
     handles.append(Line2D([], [], color=OTHER, label="above it, a ring hides"))
-    axes[0].figure.legend(handles=handles, loc="outside lower center", ncols=4)
+    axes[0].figure.legend(handles=handles, loc="outside lower center", ncols=5, columnspacing=1.2)
+
+
+def memory(axes, ranks, lengths, held, rooms):
+    """What a rank holds against the number of ranks, a panel for each way and a line for each length.
+
+    `held` {way: (lengths, ranks) of GB}, NaN where there are more ranks than the way has room for; `rooms`
+    {device: GB} are dashed lines, smallest first.
+    """
+    for ax, (way, sizes) in zip(axes, held.items(), strict=True):
+        role, marker = WAYS[way]
+        for tokens, line in zip(lengths, sizes, strict=True):
+            ax.plot(ranks, line, marker=marker, markersize=3, color=ROLES[role])
+            _beside(ax, _tokens(tokens), ranks[0], line[0], (-5, 0), "right", "center")
+        for room in rooms.values():
+            ax.plot(ranks, [room] * len(ranks), color=OTHER, linestyle="--", linewidth=1, zorder=1)
+        ax.set_xscale("log", base=2)
+        ax.set_yscale("log")
+        ax.yaxis.set_major_formatter("{x:g}")
+        ax.set_xlim(ranks[0] / 7, ranks[-1] * 1.3)
+        ax.set_xticks(ranks[::2], ranks[::2])
+        ax.minorticks_off()
+        ax.set_xlabel("ranks")
+        ax.set_title(way)
+    axes[0].set_ylim(np.nanmin([*held.values()]) / 2, 3 * max(rooms.values()))  # which all panels share
+    for device, away, side in zip(rooms, (-2, 2), ("top", "bottom"), strict=True):
+        _beside(axes[0], device, ranks[-1], rooms[device], (0, away), "right", side)
+    axes[0].set_ylabel("GB that a rank holds")
+
+
+def _beside(ax, words, x, y, points, ha, va):
+    ax.annotate(words, (x, y), points, textcoords="offset points", ha=ha, va=va, fontsize=8)
 
 
 def _tokens(n):

@@ -8,7 +8,8 @@ is another O. On the way back keys and values go around once more, and the sums 
 them, one step later, until each has come home.
 
 PyTorch has an experimental `context_parallel` of its own. In 2.13, on a processor and by the plain kernel, it
-is right without a mask, and raises an error for a causal one; rules it has none.
+is right without a mask, for rows that it has put in zig-zag order, and raises an error for a causal one. It
+knows no rules.
 """
 
 from collections.abc import Iterator, Sequence
