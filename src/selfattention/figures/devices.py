@@ -5,12 +5,12 @@ from matplotlib.colors import LinearSegmentedColormap, to_rgb
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 
-from selfattention.figures import ROLES
+from selfattention.figures import ROLES, SERIES
 from selfattention.figures.masks import HIDDEN
 
 OTHER = "#555555"
 PALE = 0.35  # how much of its colour a tile keeps that was merged in an earlier step
-WAYS = {"heads": ("S", "^"), "ring": ("K", "o"), "all-to-all": ("Q", "s")}  # role of its colour, marker
+WAYS = {"heads": (SERIES[0], "^"), "ring": (SERIES[1], "o"), "all-to-all": (SERIES[3], "s")}  # colour, marker
 NEVER, EARLIER, NOW = 0, 1, 2
 NO_ROOM = {"facecolor": "white", "edgecolor": OTHER, "hatch": "//////", "linewidth": 0}
 
@@ -54,9 +54,9 @@ def sent(ax, ranks, ways, unit="GB"):
     `ways` maps heads, ring and all-to-all to their bytes in `unit`, as many as there is room for.
     """
     for name, numbers in ways.items():
-        role, marker = WAYS[name]
+        colour, marker = WAYS[name]
         x = ranks[: len(numbers)]
-        ax.plot(x, numbers, marker=marker, color=ROLES[role], markersize=5, label=name)
+        ax.plot(x, numbers, marker=marker, color=colour, markersize=5, label=name)
         if len(numbers) < len(ranks):
             ax.plot(x[-1], numbers[-1], "x", color=OTHER, markersize=11, zorder=5)
     ax.set_xscale("log", base=2)
@@ -72,8 +72,8 @@ def sent(ax, ranks, ways, unit="GB"):
 def load(ax, shares):
     """Each rank's share of all pairs, a bar for each layout beside one another; the line is a fair share."""
     p = len(next(iter(shares.values())))
-    for at, (name, role) in enumerate(zip(shares, ("K", "Q"), strict=True)):
-        ax.bar(np.arange(p) + (at - 0.5) * 0.4, shares[name], 0.4, color=ROLES[role], label=name)
+    for at, (name, colour) in enumerate(zip(shares, SERIES[:2], strict=True)):
+        ax.bar(np.arange(p) + (at - 0.5) * 0.4, shares[name], 0.4, color=colour, label=name)
     ax.axhline(1 / p, color=OTHER, linestyle="--", linewidth=1)
     ax.annotate("a fair share, 1 / p", (0, 1 / p), xytext=(-8, 4), textcoords="offset points", fontsize=8)
     ax.set_xticks(range(p), range(p))
@@ -111,7 +111,7 @@ def predicted(ax, ratios, band):
     ax.axvline(1, color=OTHER, linewidth=1, linestyle="--")
     for y, found in enumerate(ratios.values()):
         for p, ratio in found.items():
-            ax.text(ratio, y, f"{p}", ha="center", va="center", fontweight="bold", color=ROLES["Q"])
+            ax.text(ratio, y, f"{p}", ha="center", va="center", fontweight="bold")
     most = max(abs(ratio - 1) for found in ratios.values() for ratio in found.values())
     ax.set_xlim(1 - 1.2 * max(most, band), 1 + 1.2 * max(most, band))
     ax.set_yticks(range(len(ratios)), ratios)
@@ -127,7 +127,7 @@ def winners(axes, ranks, lengths, fastest, hides):
     fits. Above the line of `hides` {title: (ranks)} a ring hides.
     """
     names = list(WAYS)
-    colours = [tuple(1 - 0.6 * (1 - np.array(to_rgb(ROLES[role])))) for role, _ in WAYS.values()]
+    colours = [tuple(1 - 0.6 * (1 - np.array(to_rgb(colour)))) for colour, _ in WAYS.values()]
     y = np.log2(lengths)
     for ax, (title, found) in zip(axes, fastest.items(), strict=True):
         for (row, column), name in np.ndenumerate(found):
@@ -154,9 +154,9 @@ def memory(axes, ranks, lengths, held, rooms):
     {device: GB} are dashed lines, smallest first.
     """
     for ax, (way, sizes) in zip(axes, held.items(), strict=True):
-        role, marker = WAYS[way]
+        colour, marker = WAYS[way]
         for tokens, line in zip(lengths, sizes, strict=True):
-            ax.plot(ranks, line, marker=marker, markersize=3, color=ROLES[role])
+            ax.plot(ranks, line, marker=marker, markersize=3, color=colour)
             _beside(ax, _tokens(tokens), ranks[0], line[0], (-5, 0), "right", "center")
         for room in rooms.values():
             ax.plot(ranks, [room] * len(ranks), color=OTHER, linestyle="--", linewidth=1, zorder=1)

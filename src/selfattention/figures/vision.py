@@ -1,7 +1,7 @@
 """Drawings of chapter 17, vision: a picture of 4 × 4 with what is weighted lit, and what trained nets did."""
 
 import numpy as np
-from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.colors import LinearSegmentedColormap, to_rgb
 from matplotlib.patches import Rectangle
 
 from selfattention.figures import LUMINANCE, ROLES, SERIES
@@ -150,11 +150,11 @@ def cells(axes, pictures, titles, borders):
         bare(ax, title)
 
 
-BOTH, MISSED, INVENTED = (0.80, 0.80, 0.80), (0.84, 0.37, 0.0), (0.0, 0.45, 0.70)
+BOTH, MISSED, INVENTED = (0.80, 0.80, 0.80), to_rgb(SERIES[1]), to_rgb(SERIES[0])
 
 
 def agreement(ax, truth, said, title):
-    """Foreground (high, wide) as it is and as a net has it: both grey, missed orange, invented blue."""
+    """Foreground (high, wide) as it is and as a net has it: both grey, missed red, invented blue."""
     picture = np.ones((*truth.shape, 3))
     for where, colour in ((truth & said, BOTH), (truth & ~said, MISSED), (~truth & said, INVENTED)):
         picture[where] = colour
