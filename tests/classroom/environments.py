@@ -13,7 +13,7 @@ from nbclient import NotebookClient
 
 CONSTRAINTS = ("requirements.txt", "constraints.txt")
 KERNEL = "of-the-wheel"
-PIP = ("-m", "pip", "--quiet", "--no-cache-dir")
+PIP = ("-I", "-m", "pip", "--quiet", "--no-cache-dir")  # -I: no PYTHONPATH of who runs this
 
 
 def made(folder):
@@ -48,7 +48,8 @@ def pins(folder):
 
 def versions(python):
     """Library -> its release, of everything in an environment."""
-    listed = subprocess.run([python, "-m", "pip", "list", "--format=json"], capture_output=True, check=True)
+    command = [python, *PIP, "list", "--format=json"]
+    listed = subprocess.run(command, capture_output=True, check=True)
     return {one["name"]: one["version"] for one in json.loads(listed.stdout)}
 
 
