@@ -115,6 +115,16 @@ def test_the_chapter_has_its_parts(chapter):
 
 
 @by_chapter
+def test_the_minutes_are_enough_to_read_it(chapter):
+    """No more than 170 words a minute; exercises have minutes of their own, and formulas come on top."""
+    prose = [c.source for c in nbformat.read(chapter, as_version=4).cells if c.cell_type == "markdown"]
+    minutes = int(re.search(r"^\*(\d+) minutes", prose[0], re.MULTILINE)[1])
+    told = "\n".join(text for text in prose if not re.search(r"\{(exercise|solution)", text))
+    read = re.sub(r"\$\$.*?\$\$", "", told, flags=re.DOTALL)
+    assert len(read.split()) <= 170 * minutes
+
+
+@by_chapter
 def test_exercises_have_a_hint_a_place_to_work_and_a_folded_solution(chapter):
     notebook = nbformat.read(chapter, as_version=4)
     prose = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]

@@ -124,30 +124,44 @@ def test_the_chat_answers(model, monkeypatch, capsys):
 
 
 def test_in_float64_it_is_the_forward_pass_of_plain_torch(upper, story):
-    np.testing.assert_allclose(upper.logits(story[:40]), plain_llama.logits(upper, story[:40]), atol=1e-10)
+    """To 1e-12, four layers of it; 3e-13 has been seen."""
+    wanted = plain_llama.logits(upper, story[:40])
+    np.testing.assert_allclose(upper.logits(story[:40]), wanted, rtol=0, atol=1e-12)
 
 
 def test_in_float32_it_is_that_of_plain_torch(model, story):
-    """To 1e-4. The first token's state leaps to 22,552; taken at once with others it is off by a little more,
-    since many rows are summed less exactly than one."""
+    """To 1e-4; to 2e-4 for the first token, taken at once with others. Its state leaps to 22,552, and many
+    rows are summed less exactly than one: 3e-5 to 1.1e-4, with OpenBLAS for four kinds of processor."""
     cache = model.cache()
     ours = np.concatenate([model.logits(story[:1], cache), model.logits(story[1:60], cache)])
     wanted = plain_llama.logits(model, story[:60])
     assert np.abs(ours - wanted).max() <= 1e-4
     off = np.abs(model.logits(story[:60]) - wanted)
     assert off[1:].max() <= 1e-4
-    assert off[0].max() <= 3e-4
+    assert off[0].max() <= 2e-4
 
 
-def test_a_cache_changes_rounding_only(model, upper, story):
-    """5e-5 or so in float32, where one row is summed in another order than many; 1e-13 in float64."""
-    cache = upper.cache(dtype=float)
-    steps = np.concatenate([upper.logits([token], cache) for token in story[:12]])
-    np.testing.assert_allclose(steps, upper.logits(story[:12]), rtol=0, atol=1e-12)
-    tokens, cache = model.tokens(FRANCE + CONTINUED), model.cache()
-    steps = np.concatenate([model.logits([token], cache) for token in tokens])
-    off = np.abs(steps - model.logits(tokens))
-    assert 0 < off.max() < 2e-4
+def one_by_one(model, tokens, dtype):
+    """Logits of tokens that come singly, from a cache."""
+    cache = model.cache(dtype=dtype)
+    return np.concatenate([model.logits([token], cache) for token in tokens])
+
+
+def test_a_cache_changes_rounding_only_in_float64(model, story):
+    """To 5e-13, through all thirty layers; 1.4e-13 has been seen."""
+    exact = model.astype(np.float64)
+    steps = one_by_one(exact, story[:12], float)
+    np.testing.assert_allclose(steps, exact.logits(story[:12]), rtol=0, atol=5e-13)
+
+
+def test_a_cache_changes_rounding_only_in_float32(model):
+    """To 1.5e-4, and to 2e-4 for the first token, whose state leaps; not bit for bit, since one row is summed
+    in another order than many. With OpenBLAS's kernels for four kinds of processor 4e-5 to 1.2e-4 have been
+    seen of the first, 6e-5 to 1e-4 of the others."""
+    tokens = model.tokens(FRANCE + CONTINUED)
+    off = np.abs(one_by_one(model, tokens, np.float32) - model.logits(tokens))
+    assert 0 < off[0].max() < 2e-4
+    assert off[1:].max() < 1.5e-4
 
 
 def test_a_batch_in_chunks_from_pages_is_each_text_alone(model, story):
@@ -159,11 +173,14 @@ def test_a_batch_in_chunks_from_pages_is_each_text_alone(model, story):
     )
     for row, start, text in zip(S, starts, texts, strict=True):
         alone = model.logits(text)
-        assert np.abs(row[start:] - alone).max() < 3e-4
+        assert np.abs(row[start:] - alone).max() < 1.5e-4
         assert (row[start:].argmax(-1) == alone.argmax(-1)).all()
 
 
 def test_grouped_heads_are_many_heads_with_tied_weights(model):
+    """All thirty layers, to 1e-4 in float32, at once and one by one; 0 to 4.6e-5 has been seen, since a wider
+    W_QKV may be summed in another order. The cache is three times as large."""
+
     def tied(W):
         K, V = (
             np.repeat(part.reshape(576, 3, 64), 3, axis=1).reshape(576, 576)
@@ -171,11 +188,12 @@ def test_grouped_heads_are_many_heads_with_tied_weights(model):
         )
         return np.asfortranarray(np.hstack([W[:, :576], K, V]))  # as W itself lies
 
-    few = replace(model, layers=model.layers[:6])
-    many = replace(few, g=9, layers=tuple({**W, "W_QKV": tied(W["W_QKV"])} for W in few.layers))
+    many = replace(model, g=9, layers=tuple({**W, "W_QKV": tied(W["W_QKV"])} for W in model.layers))
     tokens = model.tokens(FRANCE)
-    np.testing.assert_allclose(many.logits(tokens), few.logits(tokens), rtol=0, atol=1e-4)
-    assert many.cache().nbytes == 3 * few.cache().nbytes
+    np.testing.assert_allclose(many.logits(tokens), model.logits(tokens), rtol=0, atol=1e-4)
+    steps = (one_by_one(either, tokens, np.float32) for either in (many, model))
+    np.testing.assert_allclose(*steps, rtol=0, atol=1e-4)
+    assert many.cache().nbytes == 3 * model.cache().nbytes
 
 
 def test_a_cache_takes_46080_bytes_a_token(model):

@@ -108,17 +108,52 @@ def _short(x):
     return f"{x:,.0f}" if x >= 100 else f"{x:.1f}" if x >= 34 else f"{x:.2f}"
 
 
-def roof(ax, intensity, speed, rows, measured):
+def growth(ax, tokens, kinds, weights):
+    """Bytes of a cache against the tokens it has taken, a line for each kind of cache, its name at its end.
+
+    `kinds` maps a name to bytes (tokens); `weights` is what the model itself takes, a dashed line.
+    """
+    styles = zip("AKQVO", ("-", "-", "-", "-", "--"), strict=True)
+    for (name, numbers), (role, style) in zip(kinds.items(), styles, strict=True):
+        ax.plot(tokens, np.divide(numbers, 1e6), style, color=ROLES[role])
+        beside = {"xytext": (5, 0), "textcoords": "offset points", "va": "center", "fontsize": 8}
+        ax.annotate(name, (tokens[-1], numbers[-1] / 1e6), **beside, annotation_clip=False)
+    ax.axhline(weights / 1e6, color=OTHER, linewidth=1, linestyle=":")
+    ax.annotate(
+        "the weights", (tokens[0], weights / 1e6), xytext=(3, 4), textcoords="offset points", fontsize=8
+    )
+    ax.set_xlim(tokens[0], tokens[-1])
+    ax.set_ylim(0)
+    ax.set_xlabel("tokens so far")
+    ax.set_ylabel("cache, MB")
+
+
+def roof(ax, intensity, speed, rows, measured, prompt, prompts):
     """Operations per second against operations per byte: a machine's roof, and products of so many rows.
 
     `measured` maps the names of three programs to (operations per byte, operations per second), each (rows,).
+    `prompts` maps names, of those or others, to operations per second of a prompt, at `prompt` per byte.
     """
     ax.loglog(intensity, speed, color=OTHER)
-    for (name, (x, y)), role, marker in zip(measured.items(), "OAQ", "os^", strict=True):
+    marks = dict(zip(measured, zip("OAQ", "os^", strict=True), strict=True))
+    for name, (x, y) in measured.items():
+        role, marker = marks[name]
         ax.plot(x, y, marker, color=ROLES[role], markersize=5, label=name)
     for count, x, y in zip(rows, *next(iter(measured.values())), strict=True):
         ax.annotate(f"{count}", (x, y), xytext=(5, -9), textcoords="offset points", fontsize=8)
+    for name, y in prompts.items():
+        role, marker = marks.get(name, ("X", "D"))
+        of = {} if name in marks else {"label": name}
+        ax.plot(prompt, y, marker, color=ROLES[role], markerfacecolor="none", markersize=6, **of)
+    ax.annotate(
+        "a prompt",
+        (prompt, min(prompts.values())),
+        xytext=(0, -14),
+        textcoords="offset points",
+        ha="center",
+        fontsize=8,
+    )
     ax.set_xlabel("operations per byte")
     ax.set_ylabel("operations per second")
     ax.minorticks_off()
-    ax.legend(loc="upper left")
+    ax.legend(loc="lower right")
