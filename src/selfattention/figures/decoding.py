@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.colors import LinearSegmentedColormap, to_rgb
 from matplotlib.patches import Patch, Rectangle
 
-from selfattention.figures import ROLES
+from selfattention.figures import ROLES, SERIES
 from selfattention.figures.masks import HIDDEN
 
 OTHER = "#555555"
@@ -86,7 +86,7 @@ def prices(ax, names, perplexities, right, says):
 
     `says` holds a boolean for each name.
     """
-    colours = [ROLES["A"] if paris else "#8c8c8c" for paris in says]
+    colours = [SERIES[0] if paris else "#8c8c8c" for paris in says]
     rows, beside = np.arange(len(names)), {"xytext": (7, 0), "textcoords": "offset points", "va": "center"}
     ax.hlines(rows, right, perplexities, color=colours, linewidth=7)
     ax.scatter(perplexities, rows, color=colours, s=48)
@@ -100,7 +100,7 @@ def prices(ax, names, perplexities, right, says):
     ax.minorticks_off()
     ax.tick_params(axis="y", length=0)
     ax.set_xlabel("perplexity")
-    words = {"says Paris": ROLES["A"], "does not": "#8c8c8c"}
+    words = {"says Paris": SERIES[0], "does not": "#8c8c8c"}
     ax.legend(handles=[Patch(color=colour, label=name) for name, colour in words.items()], fontsize=8)
 
 
@@ -113,9 +113,9 @@ def growth(ax, tokens, kinds, weights):
 
     `kinds` maps a name to bytes (tokens); `weights` is what the model itself takes, a dashed line.
     """
-    styles = zip("AKQVO", ("-", "-", "-", "-", "--"), strict=True)
-    for (name, numbers), (role, style) in zip(kinds.items(), styles, strict=True):
-        ax.plot(tokens, np.divide(numbers, 1e6), style, color=ROLES[role])
+    styles = zip((*SERIES, OTHER), ("-", "-", "-", "-", "--"), strict=True)
+    for (name, numbers), (colour, style) in zip(kinds.items(), styles, strict=True):
+        ax.plot(tokens, np.divide(numbers, 1e6), style, color=colour)
         beside = {"xytext": (5, 0), "textcoords": "offset points", "va": "center", "fontsize": 8}
         ax.annotate(name, (tokens[-1], numbers[-1] / 1e6), **beside, annotation_clip=False)
     ax.axhline(weights / 1e6, color=OTHER, linewidth=1, linestyle=":")
@@ -135,16 +135,16 @@ def roof(ax, intensity, speed, rows, measured, prompt, prompts):
     `prompts` maps names, of those or others, to operations per second of a prompt, at `prompt` per byte.
     """
     ax.loglog(intensity, speed, color=OTHER)
-    marks = dict(zip(measured, zip("OAQ", "os^", strict=True), strict=True))
+    marks = dict(zip(measured, zip(SERIES[:3], "os^", strict=True), strict=True))
     for name, (x, y) in measured.items():
-        role, marker = marks[name]
-        ax.plot(x, y, marker, color=ROLES[role], markersize=5, label=name)
+        colour, marker = marks[name]
+        ax.plot(x, y, marker, color=colour, markersize=5, label=name)
     for count, x, y in zip(rows, *next(iter(measured.values())), strict=True):
         ax.annotate(f"{count}", (x, y), xytext=(5, -9), textcoords="offset points", fontsize=8)
     for name, y in prompts.items():
-        role, marker = marks.get(name, ("X", "D"))
+        colour, marker = marks.get(name, (OTHER, "D"))
         of = {} if name in marks else {"label": name}
-        ax.plot(prompt, y, marker, color=ROLES[role], markerfacecolor="none", markersize=6, **of)
+        ax.plot(prompt, y, marker, color=colour, markerfacecolor="none", markersize=6, **of)
     ax.annotate(
         "a prompt",
         (prompt, min(prompts.values())),
