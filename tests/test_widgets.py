@@ -40,6 +40,18 @@ def node(script, text):
     return json.loads(done.stdout)
 
 
+@needs_node
+def test_a_cell_shows_the_power_of_ten_whole():
+    """1e40 was shown as 1e+4: the zeros of its power had been taken for decimals."""
+    parts = (ROOT / "book/widgets/parts.mjs").as_uri()
+    shown = "[1e40, -2e-300, 123456.5, 7, -1.5e10].map(short).join()"
+    script = f"import {{ short }} from '{parts}'; console.log({shown})"
+    done = subprocess.run(
+        [NODE, "--input-type=module", "-e", script], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "1e+40,0,123456.5,7,−1.5e+10"
+
+
 # ---- the functions
 
 EXPORT = re.compile(r"^export (?:const|function) (\w+)", re.MULTILINE)

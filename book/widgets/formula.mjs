@@ -57,7 +57,8 @@ export default function (stage, { words, columns, ...given }) {
   const draw = () => Object.entries(tables).forEach(([name, table]) => table.draw(M[name]));
   input.addEventListener("input", () => {
     const [name, i, j] = chosen;
-    if (!Number.isFinite(input.valueAsNumber)) return; // half-typed
+    if (!Number.isFinite(input.valueAsNumber)) // half-typed, or more than a computer's numbers go to, as 1e400
+      return say(`${at(names, name, i, j)} stays ${short(M[name][i][j])}, until the field holds a number.`);
     M[name][i][j] = input.valueAsNumber;
     compute(M);
     draw();
@@ -149,4 +150,4 @@ function story(name, i, j, M) {
   return name === "S" ? `= (${sum}) / √${M.Q[0].length} ${is} ${short(y)}.` : `= ${sum} ${is} ${short(y)}.`;
 }
 
-const isShort = (x) => Math.abs(100 * x - Math.round(100 * x)) < 1e-9;
+const isShort = (x) => Math.abs(Number(short(x).replace("−", "-")) - x) <= 1e-11 * Math.max(1, Math.abs(x));

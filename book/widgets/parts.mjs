@@ -20,8 +20,13 @@ export function number(x, decimals = 2) {
   return (Number(text) === 0 ? (0).toFixed(decimals) : text).replace("-", "−");
 }
 
-/** "2.77" and "7": two decimals at most. */
-export const short = (x) => number(x).replace(/\.?0+$/, "");
+const WIDE = 1e7; // so many digits have no room in a cell
+
+/** "2.77", "7" and "1.2e+9": two decimals at most. */
+export function short(x) {
+  const [digits, power] = (Math.abs(x) < WIDE ? number(x) : x.toExponential(2).replace("-", "−")).split("e");
+  return digits.replace(/\.?0+$/, "") + (power ? `e${power}` : "");
+}
 export const thousandths = (x) => number(x, 3);
 
 export const clamp = (x, low, high) => Math.min(Math.max(x, low), high);
@@ -122,13 +127,14 @@ export class Plane {
     this.low = low;
     this.high = high;
     const [x, y] = this.at([0, 0]);
-    this.node = svg(
+    this.drawing = svg(
       "svg",
-      { viewBox: `0 0 ${SIDE} ${SIDE}`, class: "widget-plane", role: "group", "aria-label": title },
+      { viewBox: `0 0 ${SIDE} ${SIDE}`, role: "group", "aria-label": title },
       svg("path", { class: "axes", d: `M0 ${y}H${SIDE}M${x} 0V${SIDE}` }),
-      svg("text", { class: "title", x: 6, y: 18 }, title),
     );
-    this.node.addEventListener("click", (event) => {
+    const caption = html("span", { class: "title", "aria-hidden": "true" }, title);
+    this.node = html("div", { class: "widget-plane" }, caption, this.drawing);
+    this.drawing.addEventListener("click", (event) => {
       if (event.target.closest("[tabindex]")) return; // a handle was meant
       this.lastHandle?.move(this.under(event)); // a tap moves the point that was moved last
     });
@@ -141,7 +147,7 @@ export class Plane {
   }
 
   under({ clientX, clientY }) {
-    const box = this.node.getBoundingClientRect();
+    const box = this.drawing.getBoundingClientRect();
     const unit = (this.high - this.low) / box.width;
     return [this.low + (clientX - box.left) * unit, this.high - (clientY - box.top) * unit];
   }
@@ -150,7 +156,7 @@ export class Plane {
     const line = svg("line", { class: "arrow" });
     const tip = svg("path", { class: "tip", d: "M0 0L-9 -4V4Z" });
     const text = svg("text", { class: "label" }, label);
-    this.node.append(svg("g", { "data-role": role }, line, tip, text));
+    this.drawing.append(svg("g", { "data-role": role }, line, tip, text));
     const [x1, y1] = this.at([0, 0]);
     return (point) => {
       const [x2, y2] = this.at(point);
@@ -164,7 +170,7 @@ export class Plane {
   dot(role, label) {
     const circle = svg("circle", { class: "dot", r: 6 });
     const text = svg("text", { class: "label" }, label);
-    this.node.append(svg("g", { "data-role": role }, circle, text));
+    this.drawing.append(svg("g", { "data-role": role }, circle, text));
     return (point) => {
       const [cx, cy] = this.at(point);
       fill(circle, { cx, cy }, []);
@@ -174,7 +180,7 @@ export class Plane {
 
   polygon() {
     const line = svg("polygon", { class: "hull" });
-    this.node.append(line);
+    this.drawing.append(line);
     return (points) => line.setAttribute("points", points.map((point) => this.at(point).join()).join(" "));
   }
 
@@ -186,7 +192,7 @@ export class Plane {
       svg("circle", { class: "reach", r: 18 }),
       svg("rect", { class: "grip", x: -6, y: -6, width: 12, height: 12 }),
     );
-    this.node.append(node);
+    this.drawing.append(node);
     const move = (wanted) => {
       point = wanted.map((x) => Math.round(clamp(x, least, most) * 10) / 10);
       place();
@@ -228,17 +234,11 @@ export class Plane {
 
 const STEPS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
 
-/** Beside the point, away from the origin. */
+/** Beside the point, away from the origin, and inside the drawing. */
 function setLabel(text, x, y, [right, up]) {
-  const side = right < 0 ? -1 : 1;
-  const anchor = side < 0 ? "end" : "start";
-  fill(
-    text,
-    {
-      x: clamp(x + 10 * side, 4, SIDE - 4),
-      y: clamp(y + (up < 0 ? 24 : -12), 14, SIDE - 4),
-      "text-anchor": anchor,
-    },
-    [],
-  );
+  const width = text.getComputedTextLength();
+  const [anchor, from] = right < 0 ? ["end", x - 10] : ["start", x + 10];
+  const [least, most] = right < 0 ? [width + 4, SIDE - 4] : [4, SIDE - 4 - width];
+  const below = clamp(y + (up < 0 ? 24 : -12), 18, SIDE - 6);
+  fill(text, { x: clamp(from, least, most), y: below, "text-anchor": anchor }, []);
 }
