@@ -13,7 +13,7 @@ from nbclient import NotebookClient
 
 CONSTRAINTS = ("requirements.txt", "constraints.txt")
 KERNEL = "of-the-wheel"
-PIP = ("-I", "-m", "pip", "--quiet", "--no-cache-dir")  # -I: no PYTHONPATH of who runs this
+PIP = ("-I", "-m", "pip", "--no-cache-dir")  # -I: no PYTHONPATH of who runs this
 
 
 def made(folder):
@@ -30,7 +30,9 @@ def installed(folder, *wanted):
     """The Python of a new environment that has the wheel, with the extras that `wanted` begins with."""
     python, wheel = made(folder)
     extras, *libraries = wanted
-    subprocess.run([python, *PIP, "install", f"{wheel}{extras}", *libraries, *pins(folder)], check=True)
+    subprocess.run(
+        [python, *PIP, "install", "--quiet", f"{wheel}{extras}", *libraries, *pins(folder)], check=True
+    )
     return python
 
 

@@ -29,29 +29,23 @@ SAID = re.compile(r"^\w+ is not installed[;:].*\n", re.MULTILINE)
 
 @pytest.fixture(scope="module")
 def python(tmp_path_factory):
-    """Kind -> the Python of its environment, made when it is asked for first."""
-    known = {}
-
-    def of(kind):
-        if kind not in known:
-            known[kind] = installed(tmp_path_factory.mktemp("environment"), *KINDS[kind])
-        return known[kind]
-
-    return of
+    """Kind -> the Python of its environment."""
+    return {
+        kind: installed(tmp_path_factory.mktemp("environment"), *wanted) for kind, wanted in KINDS.items()
+    }
 
 
 @pytest.fixture(scope="module")
 def log(python):
-    seen = {kind: {} for kind in KINDS}
+    seen, there = {kind: {} for kind in KINDS}, {kind: versions(of) for kind, of in python.items()}
     yield seen
-    there = {kind: versions(python(kind)) for kind in KINDS}
     LOG.write_text(json.dumps({"installed": there, **seen}, indent=1) + "\n", encoding="utf-8")
 
 
 @pytest.mark.parametrize(("kind", "path"), RUNS, ids=lambda value: getattr(value, "stem", value))
 def test_a_student_can_run_it_without(kind, path, python, tmp_path, tmp_path_factory, monkeypatch, log):
     notebook = students.student(path)
-    with kernel_of(python(kind), tmp_path_factory.mktemp("jupyter"), monkeypatch):
+    with kernel_of(python[kind], tmp_path_factory.mktemp("jupyter"), monkeypatch):
         took = ran(notebook, tmp_path)
     book = {cell.id: texts(cell) for cell in nbformat.read(path, as_version=4).cells}
     code = [cell for cell in notebook.cells if cell.cell_type == "code" and cell.id in book]

@@ -33,9 +33,11 @@ def measured(name, folder):
     """Megabytes and seconds of one size, and the releases in it."""
     (python, wheel), fetched = made(folder), folder / "fetched"
     wanted = [f"{wheel}{SIZES[name]}", *pins(folder)]
-    subprocess.run([python, *PIP, "download", "--dest", fetched, *wanted], check=True)
+    subprocess.run([python, *PIP, "download", "--quiet", "--dest", fetched, *wanted], check=True)
     began, worked = time.perf_counter(), processor_time()
-    subprocess.run([python, *PIP, "install", "--no-index", "--find-links", fetched, *wanted], check=True)
+    subprocess.run(
+        [python, *PIP, "install", "--quiet", "--no-index", "--find-links", fetched, *wanted], check=True
+    )
     took, worked = time.perf_counter() - began, processor_time() - worked
     there = versions(python)
     environment = python.parents[1]

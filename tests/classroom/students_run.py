@@ -32,9 +32,8 @@ def python(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def log(python):
-    seen = {"pages": {}, "instructors": {}}
+    seen, there = {"pages": {}, "instructors": {}}, versions(python)
     yield seen
-    there = versions(python)
     where = {library: there[library] for library in LIBRARIES} | {"python": platform.python_version()}
     LOG.write_text(json.dumps({"versions": where, **seen}, indent=1) + "\n", encoding="utf-8")
 
