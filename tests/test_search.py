@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from links import ROOT, chapters
 from plain_tex import plain
-from search_index import FILE, OTHER_NAMES, SYNONYMS, Line, give_other_names, give_terms
+from search_index import FILE, OTHER_NAMES, SYNONYMS, Line, give_other_names, give_terms, leave_what_tells
 
 SITE = Path(__file__).parents[1] / "_build/html"
 
@@ -115,3 +115,11 @@ def test_a_term_is_a_name_of_the_chapter_that_teaches_it():
     term = Line("book/glossary", "term-Kernel", "Kernel · 核函数, 内核", also=["GPU program"])
     give_terms([chapter, term], "Kernel · 核函数, 内核\n  A program. {doc}`../notebooks/14_kernels`\n")
     assert chapter.also == ["Kernel", "核函数", "内核", "GPU program"]
+
+
+def test_a_name_that_many_cells_have_finds_none_of_them():
+    lines = [Line("page", f"at-{i}", "", code={"print", f"name_{i}"}) for i in range(200)]
+    lines[7].code.add("softmax")
+    leave_what_tells(lines)
+    assert lines[7].code == {"name_7", "softmax"}
+    assert lines[8].code == {"name_8"}

@@ -13,7 +13,8 @@
     "might mine more most much must my need needed needs neither nor one other our ours please question rather really " +
     "same seem seems shall she should so some someone somebody something still tell than thanks them themselves those " +
     "through too under understand until up us use used uses using very vs want was we were what whats when where " +
-    "whether which while who whom whose why will without wont work works would yet you your yours";
+    "whether which while who whom whose why will without wont work works would yet you your yours " +
+    "aren couldn didn doesn don hadn hasn haven isn shouldn wasn weren won wouldn"; // what is left of them before an apostrophe
   const SILENT = new Set([...stopwords, ...ASKING.split(" ")]);
   const WEIGHT = { name: 4, also: 4, words: 1, code: 0.7 };
   const NAMED = 1.6; // a line whose name has the words of the query, beside one in which they stand
