@@ -644,6 +644,11 @@ def test_widgets_raise_no_error_and_are_accessible(touched):
         assert visit["sideways"] <= 0, visit["widget"]
 
 
+def test_rows_side_by_side_are_in_line_and_words_stay_in_their_drawing(touched):
+    """At 1280 and at 320 px, where titles take two lines."""
+    assert {visit["widget"]: visit["askew"] for visit in touched["visits"] if visit["askew"]} == {}
+
+
 def test_widgets_come_late_and_leave_a_picture_where_they_cannot_come(touched):
     assert sorted(touched["early"]) == [
         "load.js",

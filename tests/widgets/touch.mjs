@@ -11,6 +11,7 @@ const axe = require("axe-core");
 
 const DESK = { width: 1280, height: 900 };
 const PHONE = { width: 390, height: 844 };
+const NARROW = { width: 320, height: 844 };
 const WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"];
 
 const request = JSON.parse(readFileSync(0, "utf8"));
@@ -63,6 +64,7 @@ async function visit(context, one) {
     await page.waitForTimeout(250); // the summary speaks when the reader has come to rest
     states.push(await widget.evaluate(readOff));
   }
+  const askew = await widget.evaluate(outOfLine);
   await page.addScriptTag({ url: site.origin + AXE });
   const light = await violations(page, one.widget, { type: "tag", values: WCAG });
   await page.emulateMedia({ colorScheme: "dark" });
@@ -71,8 +73,10 @@ async function visit(context, one) {
   await page.setViewportSize(PHONE);
   const phone = await violations(page, one.widget, { type: "rule", values: ["target-size"] });
   const sideways = await widget.evaluate((box) => box.scrollWidth - box.clientWidth);
+  await page.setViewportSize(NARROW);
+  askew.push(...(await widget.evaluate(outOfLine)));
   await page.close();
-  return { ...one, states, errors, light, dark, phone, sideways };
+  return { ...one, states, errors, light, dark, phone, sideways, askew };
 }
 
 async function violations(page, name, runOnly) {
@@ -101,6 +105,29 @@ function readOff(widget) {
     makers: all("td.maker").map(text),
     focus: document.activeElement.textContent,
   };
+}
+
+/* In the page: matrices that stand side by side and have as many rows, but not at one height; and words of a drawing
+   that leave it. */
+function outOfLine(widget) {
+  const inside = (inner, outer) => inner.top > outer.top - 1 && inner.bottom < outer.bottom + 1 &&
+    inner.left > outer.left - 1 && inner.right < outer.right + 1;
+  const box = (node) => node.getBoundingClientRect();
+  const wrong = [...widget.querySelectorAll(".widget-plane svg text")]
+    .filter((text) => text.textContent && !inside(box(text), box(text.ownerSVGElement)))
+    .map((text) => `${innerWidth}: ${text.textContent} leaves its drawing`);
+  for (const row of widget.querySelectorAll(".widget-row")) {
+    const tables = [...row.querySelectorAll(".widget-matrix")].map((table) => ({ name: table.dataset.name,
+      box: box(table), tops: [...table.querySelectorAll("tbody tr")].map((line) => box(line).top) }));
+    for (const [i, one] of tables.entries()) {
+      for (const other of tables.slice(i + 1)) {
+        const beside = one.tops.length === other.tops.length && one.box.top < other.box.bottom && other.box.top < one.box.bottom;
+        const off = Math.max(...one.tops.map((top, line) => Math.abs(top - other.tops[line])));
+        if (beside && off > 1) wrong.push(`${innerWidth}: ${one.name}, ${other.name}: ${off.toFixed(0)} px`);
+      }
+    }
+  }
+  return wrong;
 }
 
 /* How wide the picture is that stands in a widget's place: 0 where it did not arrive. */

@@ -109,7 +109,7 @@ def bugs(axes, names, counts, totals, titles, guesses):
 
 
 def price_list(ax, names, counts, right, guess):
-    """Atoms found with each mistake, the dearest mistakes at the bottom; brick where nothing is lost."""
+    """Atoms found with each mistake, the dearest mistakes at the bottom; red where nothing is lost."""
     order = np.argsort(counts, kind="stable")
     counts, rows = np.asarray(counts)[order], np.arange(len(names))
     ax.axvline(right, color="#555555", linewidth=1)
