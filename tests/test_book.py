@@ -7,7 +7,7 @@ import subprocess
 import sys
 from importlib import import_module
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote, urljoin, urlsplit
 
 import nbformat
 import numpy as np
@@ -111,6 +111,41 @@ def test_drawings_in_the_page_say_what_they_show(pages):
     drawings = [svg for page in pages.values() for svg in page.select("svg.drawn")]
     assert len(drawings) == 1 + 1 + 8  # the front door, the path, and the first part's chapters
     assert [svg for svg in drawings if len(svg.get("aria-label", "")) < 20] == []
+
+
+def leads(article, links):
+    """Where links of the front page lead, as paths under the site."""
+    return [urljoin("book/index.html", a["href"]) for a in article.select(links)]
+
+
+def test_the_front_page_has_three_doors_and_the_path(pages):
+    front = pages[SITE / "book/index.html"].article
+    doors = front.select(".front-grid")[0]
+    titles = [title.get_text(strip=True) for title in doors.select(".sd-card-title")]
+    assert titles == ["Read →", "Touch →", "Run →"]
+    assert leads(doors, "a.sd-stretched-link") == [
+        "notebooks/01_formula.html",
+        "book/whole_formula.html",
+        "book/index.html#how-to-run",
+    ]
+    assert set(leads(front, "svg.path a")) == {f"notebooks/{notebook}.html" for notebook in STOPS}
+
+
+def test_the_front_page_leads_who_came_for_something(pages):
+    answers = pages[SITE / "book/index.html"].article.select_one("section#i-came-for")
+    led = [{*leads(answer, "a")} for answer in answers("p")]
+    expected = ["04_scaling", "08_heads", "10_masks", "is_my_attention_right", "18_dialects", "map"]
+    assert len(led) == len(expected)
+    for places, name in zip(led, expected, strict=True):
+        assert places & {f"notebooks/{name}.html", f"book/{name}.html"}
+
+
+def test_the_letters_of_the_front_formula_have_the_colours_of_their_roles(pages):
+    formula = pages[SITE / "book/index.html"].article.select_one("svg.door-formula")
+    moving = formula.select("[data-moves]")
+    assert [letter["data-moves"] for letter in moving] == ["O", "Q", "K", "V"]
+    for letter in moving:
+        assert f"role-{letter['data-moves'].lower()}" in letter["class"]
 
 
 @pytest.mark.parametrize("notebook", STOPS)

@@ -117,8 +117,15 @@ def pages():
 
 @pytest.fixture(scope="module")
 def page_of(pages):
-    """Widget -> the page on which it stands."""
-    return {name: path for path, text in pages.items() for name in re.findall(r'data-widget="(\w+)"', text)}
+    """Widget -> the page on which it stands with its picture."""
+    picture = re.compile(r'class="widget docutils container" id="widget-(\w+)"')
+    return {name: path for path, text in pages.items() for name in picture.findall(text)}
+
+
+@pytest.fixture(scope="module")
+def chapter_01():
+    """Where the whole formula moves a figure of the chapter."""
+    return SITE / "notebooks/01_formula.html"
 
 
 ON_PAGES = {
@@ -129,7 +136,8 @@ ON_PAGES = {
 
 def test_every_widget_stands_on_one_page_under_its_formula(pages, page_of):
     text = "".join(pages.values())
-    assert sorted(re.findall(r'data-widget="(\w+)"', text)) == sorted(BY_NAME)
+    moving = [widget.name for widget in WIDGETS if widget.moves]
+    assert sorted(re.findall(r'data-widget="(\w+)"', text)) == sorted([*BY_NAME, *moving])
     for widget in WIDGETS:
         page = BeautifulSoup(pages[page_of[widget.name]], "html.parser")
         box = page.find(id=f"widget-{widget.name}")
@@ -138,11 +146,18 @@ def test_every_widget_stands_on_one_page_under_its_formula(pages, page_of):
         assert "?" in box.find(class_="widget-question").get_text()
 
 
-def test_only_pages_with_a_widget_load_its_script(pages, page_of):
+def test_the_whole_formula_stands_in_chapter_01_under_its_figure(pages, chapter_01):
+    box = BeautifulSoup(pages[chapter_01], "html.parser").find(id="widget-formula")
+    assert box.find_previous("figure")["id"] == BY_NAME["formula"].moves
+    assert "moves-a-figure" in box["class"]
+    assert not box("img")  # on paper the figure is enough
+
+
+def test_only_pages_with_a_widget_load_its_script(pages, page_of, chapter_01):
     for path, text in pages.items():
         scripts = re.findall(r"<script[^>]*_static/widgets/([\w.]+)", text)
         ready = [f"{name}.js" for name in IN_THE_PAGE if page_of[name] == path]
-        assert scripts == ([*ready, "load.js"] if path in page_of.values() else []), path.name
+        assert scripts == ([*ready, "load.js"] if path in (*page_of.values(), chapter_01) else []), path.name
 
 
 @pytest.mark.parametrize("name", BY_NAME)
@@ -187,6 +202,11 @@ def slider(name, *keys):
     return press(f'input[name="{name}"]', *keys)
 
 
+def swipe(word):
+    """A finger on a slider of the front door, to its end."""
+    return {"do": "swipe", "on": f'input[name^="{word}"]', "to": "end"}
+
+
 def click(on):
     return {"do": "click", "on": on}
 
@@ -200,6 +220,15 @@ def handle(label, *keys):
 
 
 START = {"do": "none"}
+GIVEN = ("X", *widget_numbers.MATRICES)
+NEXT_NUMBER = "ArrowDown", "ArrowRight", "Enter"
+BY_KEYBOARD = [  # a matrix, a place right of and below the one that was chosen in it last, its new number
+    ("X", (1, 5), 3),
+    ("W_Q", (1, 1), 4),
+    ("W_K", (2, 2), 5),
+    ("W_V", (1, 1), 6),
+    ("W_O", (1, 1), 8),
+]
 AGAIN = click(".widget-again")
 POWER = "power p, scores divided by d_k to the p"
 THREE_HEADS = '[type="radio"][value="3"]'
@@ -249,6 +278,10 @@ VISITS = {
         {"do": "type", "on": "#widget-given", "text": "14"},
         press('[data-name^="S ="] td[tabindex="0"]', "ArrowDown", "ArrowRight"),
         press('[data-name="W_K"] td[tabindex="0"]', "ArrowRight", "Enter", "5", "Enter", "ArrowDown"),
+        *(
+            press(f'[data-name="{name}"] td[tabindex="0"]', *NEXT_NUMBER, f"{to}", "Enter")
+            for name, _, to in BY_KEYBOARD
+        ),
     ],
     "trained": [
         START,
@@ -285,7 +318,9 @@ VISITS = {
         slider("hungry", *["ArrowRight"] * 5),
         slider("purr", "End"),
         slider("hungry", "Home"),
+        slider("cats", "End"),
         AGAIN,
+        *(swipe(word) for word in ("hungry", "cats", "purr")),
     ],
     "dialects": [
         START,
@@ -302,19 +337,26 @@ VISITS = {
 
 
 @pytest.fixture(scope="module")
-def touched(page_of):
+def touched(page_of, chapter_01):
     """Every widget after every step, in one run of one browser; skipped where there is none."""
     places = {name: str(path.relative_to(SITE)) for name, path in page_of.items()}
     visits = [{"widget": name, "page": places[name], "steps": steps} for name, steps in VISITS.items()]
-    asked = {"site": str(SITE), "browser": _browser(), "visits": visits, "far": places["trained"]}
+    page = str(chapter_01.relative_to(SITE))
+    in_01 = {"widget": "formula", "page": page, "steps": VISITS["formula"], "movesAFigure": True}
+    asked = {"site": str(SITE), "browser": _browser(), "visits": [*visits, in_01], "far": places["trained"]}
     return node("touch", json.dumps(asked))
 
 
 @pytest.fixture
 def states(touched, request):
     """The states that the widget named in the test went through, step by step."""
-    (visit,) = [visit for visit in touched["visits"] if visit["widget"] == request.param]
-    return visit["states"]
+    return visited(touched, request.param)[0]["states"]
+
+
+def visited(touched, widget):
+    """The visits of a widget; first that of the page with its picture."""
+    visits = [visit for visit in touched["visits"] if visit["widget"] == widget]
+    return sorted(visits, key=lambda visit: visit["page"])
 
 
 def of(widget):
@@ -337,19 +379,22 @@ def shows(texts, expected):
 @of("door")
 def test_door_widget(states):
     X = starts("door")["X"].copy()
-    settings = [(1, 7), (1.5, 7), (1.5, 14), (0, 14), (1, 7)]
+    by_keyboard = [(1, 1, 7), (1.5, 1, 7), (1.5, 1, 14), (0, 1, 14), (0, 2, 14), (1, 1, 7)]
+    by_touch = [(2, 1, 7), (2, 2, 7), (2, 2, 14)]
     says = []
-    for state, (X[0, 0], X[2, 5]) in zip(states, settings, strict=True):
+    for state, (X[0, 0], X[1, 3], X[2, 5]) in zip(states, by_keyboard + by_touch, strict=True):
         A, V, O, most = door_matrices(X)
         for role, M in {"A": A, "V": V, "O": O}.items():
             shows(state["tables"][role], M)
         says.append(f"{most:.0f} % of its weight to ")
         assert says[-1] in state["says"]
-    assert [state["moved"] for state in states] == [[], ["O", "Q", "K"], ["O", "V"], ["O", "Q", "K"], []]
+    words, sounds = ["O", "Q", "K"], ["O", "V"]  # what moves with grammar, and with sound
+    by_keyboard_moved = [[], words, sounds, words, words, []]
+    assert [state["moved"] for state in states] == [*by_keyboard_moved, words, words, sounds]
     assert states[1]["says"].startswith("Q and K moved: “cats” now gives 73 % of its weight to “hungry”")
     assert states[2]["says"].startswith("V moved, no weight did: “cats” still gives 73 %")
     assert "to “purr”, and takes home" in states[3]["says"]
-    assert states[4] == states[0] | {"focus": states[4]["focus"]}
+    assert states[5] == states[0] | {"focus": states[5]["focus"]}
 
 
 @of("projections")
@@ -456,19 +501,21 @@ def test_heads_widget(states):
 
 @of("formula")
 def test_formula_widget(states):
-    given = [starts("formula")[name] for name in ("X", *widget_numbers.MATRICES)]
-    first, hovered, chosen, changed, walked, typed = states
-    for state in states:
-        X, W_K = given[0].copy(), given[2].copy()
-        X[0, 4] = 14 if state in (changed, walked, typed) else 7
-        W_K[0, 1] = 5 if state is typed else 0
-        Q, K, V = formulas.projections(X, given[1], W_K, given[3])
+    given = {name: np.array(starts("formula")[name], float) for name in GIVEN}
+    first, hovered, chosen, changed, walked, typed, *each = states
+    settings = [None, None, None, ("X", (0, 4), 14), None, ("W_K", (0, 1), 5), *BY_KEYBOARD]
+    for state, setting in zip(states, settings, strict=True):
+        if setting:
+            name, place, number = setting
+            given[name][place] = number
+        X, W_Q, W_K, W_V, W_O = given.values()
+        Q, K, V = formulas.projections(X, W_Q, W_K, W_V)
         S = formulas.scaled_scores(Q, K)
         A = formulas.softmax(S)
         O = formulas.weighted_sum(A, V)
         made = {"Q = X W_Q": Q, "K = X W_K": K, "V = X W_V": V, "S = Q Kᵀ / √d_k": S, "A = softmax(S)": A,
-                "O = A V": O, "Y = O W_O": formulas.output_projection(O, given[4])}  # fmt: skip
-        for name, M in made.items():
+                "O = A V": O, "Y = O W_O": formulas.output_projection(O, W_O)}  # fmt: skip
+        for name, M in (given | made).items():
             shows(state["tables"][name], M)
     assert (first["says"], first["made"], first["makers"]) == (
         "Y[cats, hunger] = 4 · 1 = 4.",
@@ -481,6 +528,14 @@ def test_formula_widget(states):
     assert walked["says"].startswith("S[cats, cats] = (−1.39 · 1 + 1.39 · 1) / √4")
     assert len(walked["makers"]) == 8
     assert typed["says"] == "W_K[thing, thing] is given: 1."  # where the arrow led, out of the field
+    for state, (name, (i, j), number) in zip(each, BY_KEYBOARD, strict=True):
+        assert state["tables"][name][i][j] == f"{number}"
+
+
+def test_the_whole_formula_in_chapter_01_is_that_of_its_page(touched):
+    alone, in_01 = visited(touched, "formula")
+    assert alone["page"] != in_01["page"]
+    assert in_01["states"] == alone["states"]
 
 
 @of("trained")

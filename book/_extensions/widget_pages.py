@@ -2,6 +2,7 @@
 
 - under an equation or claim that `WIDGETS` names, and wherever a page says `widget`: a question, the
   place for the widget, and the picture for paper and for readers without scripts;
+- under a figure that a widget sets in motion: the same without a picture, for the figure is one;
 - into the site: the modules of book/widgets, each widget's first numbers as JSON, and its picture,
   both from the package;
 - the script that mounts widgets, and their style, on the pages that have one.
@@ -38,6 +39,7 @@ class Widget:
     under: str  # an equation's or a claim's label; or the page that asks for it
     question: str  # $…$ is mathematics
     alt: str
+    moves: str = ""  # a figure's label: it stands there, too
 
 
 WIDGETS = (
@@ -100,6 +102,7 @@ WIDGETS = (
         "Which numbers made the 4 in the row of “cats”, and which made those?",
         "Every matrix of the example, from X over Q, K, V, S, A and O to Y, in whose row of cats hunger is 4 "
         "and sound 2.",
+        moves="fig-formula-path",
     ),
     Widget(
         "trained",
@@ -144,17 +147,28 @@ WIDGETS = (
 )
 BY_NAME = {widget.name: widget for widget in WIDGETS}
 BY_LABEL = {widget.under: widget for widget in WIDGETS}
+BY_FIGURE = {widget.moves: widget for widget in WIDGETS if widget.moves}
 IN_THE_PAGE = {"door": door.stage}  # they are drawn where they move: no picture in their place
 
 
 def block(widget, docname):
     """The question, the widget's place, and the picture that stands there without scripts and on paper."""
+    drawn = IN_THE_PAGE.get(widget.name)
+    stage = drawn(**NUMBERS[widget.name]()) if drawn else ""
+    return _box(widget, stage, "" if drawn else _picture(widget, "../" * docname.count("/")))
+
+
+def block_of_figure(widget):
+    """The question and the widget's place; without scripts and on paper the figure above it is enough."""
+    box = _box(widget, stage="", picture="")
+    box["classes"].append("moves-a-figure")
+    return box
+
+
+def _box(widget, stage, picture):
     question = nodes.paragraph(classes=["widget-question"])
     for i, part in enumerate(widget.question.split("$")):
         question += nodes.math(part, part) if i % 2 else nodes.Text(part)
-    drawn = IN_THE_PAGE.get(widget.name)
-    stage = drawn(**NUMBERS[widget.name]()) if drawn else ""
-    picture = "" if drawn else _picture(widget, "../" * docname.count("/"))
     place = (
         f'<div data-widget="{widget.name}" role="group" aria-label="Touch the formula: {widget.name}">'
         f'<div class="widget-stage">{stage}</div>{picture}'
@@ -175,7 +189,7 @@ def _picture(widget, root):
 
 
 class WidgetsUnderFormulas(SphinxTransform):
-    """After an equation's line of links, or after a claim's box."""
+    """After an equation's line of links, after a claim's box, or after the cell that drew a figure."""
 
     default_priority = 101  # after the links, see formula_map.LinksUnderFormulas
 
@@ -186,6 +200,12 @@ class WidgetsUnderFormulas(SphinxTransform):
                 place = node.parent.index(node) + 1
                 place += "formula-links" in self._classes_at(node.parent, place)
                 node.parent.insert(place, block(widget, self.env.docname))
+        for figure in list(self.document.findall(nodes.figure)):
+            for label in BY_FIGURE.keys() & set(figure["names"]):
+                cell = figure
+                while "cell" not in cell.get("classes", []):
+                    cell = cell.parent
+                cell.parent.insert(cell.parent.index(cell) + 1, block_of_figure(BY_FIGURE[label]))
 
     @staticmethod
     def _label(node):

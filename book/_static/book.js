@@ -2,10 +2,12 @@
 
 /* A box that scrolls sideways can be reached, and so scrolled, by keyboard; in a wider window, or once its fold is
    open, it may scroll no more, or only then. */
-const BOXES = "div.highlight pre, .output pre, div.math, figure, .pst-scrollable-table-container, .indextable";
+const BOXES = `div.highlight pre, .output pre, div.math, mjx-container[display="true"], figure,
+  .pst-scrollable-table-container, .indextable`;
 
+/* Widths are rounded: what fits may seem a pixel wider than its box. */
 function makeReachable(box) {
-  if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
+  if (box.scrollWidth > box.clientWidth + 1) box.tabIndex = 0;
   else box.removeAttribute("tabindex");
 }
 

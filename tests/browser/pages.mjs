@@ -1,17 +1,23 @@
-/* What is looked at on every page, in one load: in light, in dark, and at the width of a phone. */
+/* What is looked at on every page: at four widths, by day and by night, as it was loaded and after a resize. */
 
 export const AXE = "/axe.js"; // served beside the site: evaluated as text, it would be compiled on every page
 const WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"];
-const COLOURS = ["color-contrast", "link-in-text-block"]; // what changes with the mode; the tree does not
-const PHONE = { width: 390, height: 844 };
-const NARROW = { width: 320, height: 844 }; // the narrowest of which WCAG speaks
-const DESK = { width: 1280, height: 900 };
-const WIDTHS = [320, 390, 768, 1300]; // at which no table may break a word
+const DESK = { width: 1300, height: 900 };
+const WIDTHS = [320, 390, 768, DESK.width]; // the narrowest of which WCAG speaks, a phone, a tablet, a desk
+export const LOOKS = WIDTHS.flatMap((width) => ["light", "dark"].map((theme) => ({ width, theme })));
+
+/* Which looks a page is taken through, counted on from the one in which it is loaded, and in which of them axe judges
+   it; 0 is the page as it was loaded, 3 is always of the other theme and another width. */
+export const WHOLE = { through: [2, 3, 4, 5, 6, 7, 8, 9], judged: [0, 3] };
+export const ALIKE = { through: [3, 5, 7, 9], judged: [0] }; // one of many pages that are made alike
+export const AGAIN = { through: [3], judged: [0, 3] }; // a page that has been seen whole
 
 /* One tab for many paths: it keeps what it has cached and compiled, which a route would switch off. What a page
-   asks of other hosts is listed all the same, and finds no host (see site.mjs). */
-export async function inspect(page, site, path) {
-  const report = { path, elsewhere: [], console: [] };
+   asks of other hosts is listed all the same, and finds no host (see site.mjs). In eight turns a page is judged
+   by axe in all looks, loaded there and resized; pages in turn share them out among themselves. */
+export async function inspect(page, site, path, turn, { through, judged }) {
+  const report = { path, elsewhere: [], console: [], axe: [] };
+  for (const name of Object.keys(CHECKS)) report[name] = [];
   const urls = new Set();
   page.on("request", (request) => {
     const url = request.url();
@@ -21,47 +27,26 @@ export async function inspect(page, site, path) {
   page.on("console", (message) => message.type() === "error" && report.console.push(message.text()));
   page.on("pageerror", (error) => report.console.push(error.message));
 
-  await page.setViewportSize(DESK);
-  await page.emulateMedia({ colorScheme: "light" });
-  await page.goto(`${site.origin}/${path}`, { waitUntil: "load" });
-  await settled(page);
-  await reachWidgets(page);
-  report.bytes = transfer(new Set([...urls, ...(await page.evaluate(picturesByDay))]), site);
-  report.tex = await page.evaluate(rawTex);
-  Object.assign(report, await page.evaluate(marginNotes));
-  report.broken = await brokenAt(page, WIDTHS);
-
-  await page.setViewportSize(PHONE);
-  await settled(page);
-  Object.assign(report, await page.evaluate(phone));
-  await page.setViewportSize(NARROW);
-  await settled(page);
-  report.sideways += await page.evaluate(sidewaysBy);
-  await page.setViewportSize(PHONE);
-
-  await page.addScriptTag({ url: site.origin + AXE });
-  await page.evaluate(leaveWhatAxeCanJudge);
-  report.phone = await violations(page, { type: "rule", values: ["target-size"] });
-  await page.setViewportSize(DESK);
-  await settled(page);
-  report.light = await violations(page, { type: "tag", values: WCAG });
-  await page.emulateMedia({ colorScheme: "dark" });
-  await page.waitForFunction(() => document.documentElement.dataset.theme === "dark");
-  report.dark = await violations(page, { type: "rule", values: COLOURS });
+  for (const step of [0, ...through]) {
+    const { width, theme } = LOOKS[(turn + step) % LOOKS.length];
+    await page.emulateMedia({ colorScheme: theme });
+    await page.setViewportSize({ width, height: DESK.height });
+    if (step === 0) await arrive(page, `${site.origin}/${path}`);
+    await settled(page, theme);
+    const note = (name, faults) => report[name].push(...faults.map((fault) => `${width} px, ${theme}: ${fault}`));
+    for (const [name, check] of Object.entries(CHECKS)) note(name, await page.evaluate(check));
+    if (step === 0) report.bytes = await weight(page, site, urls);
+    if (judged.includes(step)) note("axe", await violations(page, site));
+  }
 
   page.removeAllListeners();
   return report;
 }
 
-/* The words that a table breaks in two, with the width of the window. */
-async function brokenAt(page, widths) {
-  const broken = [];
-  if (!(await page.locator(".bd-article table").count())) return broken;
-  for (const width of widths) {
-    await page.setViewportSize({ width, height: 900 });
-    broken.push(...(await page.evaluate(brokenWords)).map((word) => `${width}: ${word}`));
-  }
-  return broken;
+async function arrive(page, url) {
+  await page.goto(url, { waitUntil: "load" });
+  await settled(page);
+  await reachWidgets(page);
 }
 
 /* In the page: words of its tables that stand on two lines. A hyphen or a slash may end a line. */
@@ -95,12 +80,16 @@ export async function still(browser, options) {
   return context;
 }
 
-/* Scripts have run, formulas are set. */
-export async function settled(page) {
-  await page.evaluate(async () => {
+/* Scripts have run, formulas are set, and the page has been drawn, in a theme if one is named. A tab draws only in
+   front of its window, so each has a window, which is to say a context, of its own. */
+export async function settled(page, theme) {
+  await page.evaluate(async (wanted) => {
     await window.MathJax?.startup?.promise;
-    await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
-  });
+    const drawn = () => new Promise(requestAnimationFrame);
+    do await drawn();
+    while (wanted && document.documentElement.dataset.theme !== wanted);
+    await drawn();
+  }, theme);
 }
 
 /* Widgets fetch what they need when a reader comes near them, and are looked at alive. */
@@ -113,30 +102,66 @@ async function reachWidgets(page) {
 }
 
 /* In the page: its pictures, also those further down, which are fetched when a reader comes near them. */
-function picturesByDay() {
-  return [...document.querySelectorAll("img:not(.by-night)")].map((picture) => picture.src);
+function pictures() {
+  const sources = (selector) => [...document.querySelectorAll(selector)].map((picture) => picture.src);
+  return { day: sources("img:not(.by-night)"), night: sources("img.by-night") };
 }
 
-function transfer(urls, site) {
-  return [...urls].filter((url) => !url.includes("/mathjax/")).reduce((sum, url) => sum + site.bytes(url), 0);
+/* Of all that came, and of what is further down; a reader gets the pictures of one theme. */
+async function weight(page, site, urls) {
+  const { day, night } = await page.evaluate(pictures);
+  const counted = new Set([...urls, ...day].filter((url) => !night.includes(url) && !url.includes("/mathjax/")));
+  return [...counted].reduce((sum, url) => sum + site.bytes(url), 0);
 }
 
-/* In the page: glyphs that style sheets draw have no text for axe (test_book.py has their colours), and a
-   token of code looks like every other of its class. Without them axe takes a second, not five. */
-function leaveWhatAxeCanJudge() {
-  for (const formula of document.querySelectorAll("mjx-container")) formula.replaceChildren();
-  const seen = new Set();
-  for (const token of document.querySelectorAll(".highlight pre *")) {
-    if (seen.has(token.className)) token.replaceWith(...token.childNodes);
-    seen.add(token.className);
-  }
-}
-
-async function violations(page, runOnly) {
-  const found = await page.evaluate((only) => window.axe.run({ runOnly: only, resultTypes: ["violations"] }), runOnly);
-  return found.violations.flatMap(({ id, nodes }) =>
+async function violations(page, site) {
+  if (await page.evaluate(() => !window.axe)) await page.addScriptTag({ url: site.origin + AXE });
+  const found = await page.evaluate(judge, { runOnly: { type: "tag", values: WCAG }, resultTypes: ["violations"], preload: false });
+  return found.flatMap(({ id, nodes }) =>
     nodes.slice(0, 3).map((node) => `${id}: ${node.target.join(" ")}: ${node.any[0]?.message ?? node.html}`),
   );
+}
+
+/* In the page: glyphs that style sheets draw have no text for axe (test_book.py has their colours), a token of code looks
+   like every other of its class and ground, and the fourth of brothers that are alike down to their leaves like the first
+   three. Without them axe takes a second, not ten; then all is put back. */
+async function judge(options) {
+  const away = [];
+  const takeAway = (node) => {
+    const place = document.createComment("");
+    node.replaceWith(place);
+    away.push(() => place.replaceWith(node));
+  };
+  for (const formula of document.querySelectorAll("mjx-container")) [...formula.childNodes].forEach(takeAway);
+  const seen = new Set();
+  for (const code of document.querySelectorAll(".highlight pre")) {
+    const thin = code.cloneNode(true);
+    const ground = code.closest("[class^=highlight-], [class*=' highlight-']")?.className;
+    for (const token of thin.querySelectorAll("*")) {
+      const kind = `${ground} ${token.className}`;
+      if (seen.has(kind)) token.replaceWith(...token.childNodes);
+      seen.add(kind);
+    }
+    code.replaceWith(thin);
+    away.push(() => thin.replaceWith(code));
+  }
+  const shapes = new Map();
+  const numbers = new Map(); // of each shape
+  const shape = (node) => {
+    const attributes = [...node.attributes].map(({ name, value }) => (["class", "style", "role"].includes(name) ? value : name));
+    const made = `${node.localName}[${attributes}](${[...node.children].map(shape)})`;
+    if (!numbers.has(made)) numbers.set(made, numbers.size);
+    shapes.set(node, numbers.get(made));
+    return numbers.get(made);
+  };
+  shape(document.body);
+  for (const parent of shapes.keys()) {
+    const alike = Map.groupBy(parent.children, (child) => shapes.get(child));
+    for (const brothers of alike.values()) brothers.slice(3).forEach(takeAway);
+  }
+  const { violations } = await window.axe.run(options);
+  for (const back of away.reverse()) back();
+  return violations;
 }
 
 /* In the page: what a reader would see of TeX that MathJax did not take, or did not understand. */
@@ -151,35 +176,63 @@ function rawTex() {
   return left;
 }
 
-/* In the page: its margin notes, and those that leave the window or lie on something else. */
-function marginNotes() {
-  const notes = [...document.querySelectorAll("aside.margin")];
-  const blocks = [...document.querySelectorAll(".bd-article :is(p, pre, figure, table, .admonition, .math, .widget)")];
+/* In the page: margin notes that leave the window or lie on something else. */
+function crowdedNotes() {
+  const shown = (selector) => [...document.querySelectorAll(selector)].filter((one) => one.checkVisibility());
+  const notes = shown("aside.margin");
+  const blocks = shown(".bd-article :is(p, pre, figure, table, .admonition, .math, .widget)");
   const meet = (a, b) => a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom;
   const crowded = notes.filter((note) => {
     const box = note.getBoundingClientRect();
-    const others = [...blocks, ...notes].filter((block) => !note.contains(block));
+    const others = [...blocks, ...notes].filter((block) => !note.contains(block) && !block.contains(note));
     return box.right > innerWidth || others.some((block) => meet(box, block.getBoundingClientRect()));
   });
-  return { notes: notes.length, crowded: crowded.map((note) => note.textContent.trim()) };
+  return crowded.map((note) => note.textContent.trim());
 }
 
 /* In the page: by how much it is wider than the window. */
-function sidewaysBy() {
-  return document.documentElement.scrollWidth - document.documentElement.clientWidth;
+function sideways() {
+  const wider = document.documentElement.scrollWidth - document.documentElement.clientWidth;
+  return wider > 0 ? [`by ${wider} px`] : [];
 }
 
-/* In the page, at 390 px: does the page itself scroll sideways, and what scrolls inside its own box? The page
-   hears of a new width when the browser finds time for it: a busy one is given seconds. */
-async function phone() {
-  const sideways = document.documentElement.scrollWidth - document.documentElement.clientWidth;
+/* In the page: boxes that scroll inside themselves, as code and wide formulas, and that no key reaches. The page
+   hears of a new width when the browser draws it: it is given a few frames. */
+async function unreachableBoxes() {
   const scrolls = (box) => ["auto", "scroll"].includes(getComputedStyle(box).overflowX);
-  const boxes = [...document.querySelectorAll("main *")].filter(
+  const boxes = [...document.querySelectorAll("main *:not(pre *, mjx-container *)")].filter(
     (box) => box.scrollWidth > box.clientWidth + 1 && scrolls(box) && box.checkVisibility(),
   );
-  const name = (box) => `${box.localName}.${[...box.classList].join(".")}`;
   const reachable = (box) => box.tabIndex >= 0 || box.querySelector("a, button, input, [tabindex='0']");
-  const until = performance.now() + 10_000;
-  while (!boxes.every(reachable) && performance.now() < until) await new Promise((next) => setTimeout(next, 50));
-  return { sideways, boxes: boxes.map(name), unreachable: boxes.filter((box) => !reachable(box)).map(name) };
+  for (let frame = 0; frame < 9 && !boxes.every(reachable); frame++) await new Promise(requestAnimationFrame);
+  return boxes.filter((box) => !reachable(box)).map((box) => `${box.localName}.${[...box.classList].join(".")}`);
 }
+
+/* In the page, at night: pictures that are a bright slab, by their own corners or by what lies behind them. */
+async function slabs() {
+  if (document.documentElement.dataset.theme !== "dark") return [];
+  const bright = ([red, green, blue, alpha]) => alpha > 127 && 0.2126 * red + 0.7152 * green + 0.0722 * blue > 80;
+  const pictures = [...document.querySelectorAll(".bd-article img")].filter((one) => one.checkVisibility());
+  const found = [];
+  for (const picture of pictures) {
+    picture.loading = "eager";
+    await picture.decode().catch(() => found.push(`${picture.src} does not come`));
+    const canvas = Object.assign(document.createElement("canvas"), { width: 32, height: 32 });
+    const drawn = canvas.getContext("2d");
+    drawn.fillStyle = getComputedStyle(picture).backgroundColor;
+    drawn.fillRect(0, 0, 32, 32);
+    drawn.drawImage(picture, 0, 0, 32, 32);
+    const corners = [0, 31].flatMap((x) => [0, 31].map((y) => drawn.getImageData(x, y, 1, 1).data));
+    if (corners.every(bright)) found.push(`${picture.src.split("/").at(-1)} is a slab`);
+  }
+  return found;
+}
+
+const CHECKS = {
+  tex: rawTex,
+  broken: brokenWords,
+  crowded: crowdedNotes,
+  sideways,
+  unreachable: unreachableBoxes,
+  slabs,
+};

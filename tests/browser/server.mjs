@@ -1,4 +1,4 @@
-/* The built site on a free port of the loopback, compressed as a host compresses it; `scripts` by path, which
+/* The built site on a free port of the loopback, compressed as a host compresses it; `others` by path, texts which
    are served beside it or in place of what it has there. A page asked for with `?slowly` comes a piece at a time, so
    that the browser shows it unfinished, as a slow line or a busy machine does by chance. */
 
@@ -22,8 +22,8 @@ const TYPES = {
 };
 const PACKED = new Set([".png", ".webp", ".woff"]); // compressed already
 
-export function serve(site, scripts = {}) {
-  const files = new Map(Object.entries(scripts).map(([path, text]) => [path, script(text)]));
+export function serve(site, others = {}) {
+  const files = new Map(Object.entries(others).map(([path, text]) => [path, written(path, text)]));
 
   function file(path) {
     if (!files.has(path)) files.set(path, read(join(site, normalize(decodeURIComponent(path)))));
@@ -58,8 +58,8 @@ async function inPieces(response, body) {
   response.end();
 }
 
-function script(text) {
-  return { body: gzipSync(text), type: TYPES[".js"], packed: false };
+function written(path, text) {
+  return { body: gzipSync(text), type: TYPES[extname(path)], packed: false };
 }
 
 function read(path) {

@@ -1,24 +1,32 @@
-/* node site.mjs REQUEST : reads {site, browser, pages, chapter, start, queries, results, paper}, prints what was found as JSON. */
+/* node site.mjs REQUEST : reads {site, browser, pages, everyLook, planted, chapter, start, queries, results, paper}, prints
+   what was found as JSON. */
 
 import { readFileSync } from "node:fs";
 import axe from "axe-core";
 import { launched } from "./launch.mjs";
-import { AXE, inspect, still } from "./pages.mjs";
+import { AGAIN, ALIKE, AXE, inspect, LOOKS, still, WHOLE } from "./pages.mjs";
 import { firstFound, firstPaint, fromFolder, frontDoor, frontFromFolder, hits, keyboard, onPaper, printed, search, typed } from "./reader.mjs";
 import { serve } from "./server.mjs";
 
 const request = JSON.parse(readFileSync(process.argv[2], "utf8"));
-const site = await serve(request.site, { [AXE]: axe.source });
+const PLANTED = "notebooks/planted.html"; // a page with faults, to see that they are seen
+const site = await serve(request.site, { [AXE]: axe.source, [`/${PLANTED}`]: request.planted });
 // No other host has an address.
 const browser = await launched(request.browser, ["--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"]);
 await browser.newPage(); // kept open: a Chromium whose last page is closed may open no other
 
-const context = await still(browser);
-const waiting = [...request.pages];
-const pages = [];
+/* Each page in the look of its turn; those that axe is to judge in every look take all turns. The pages of code and
+   of the reference are made by two templates: together they are seen in every look. */
+const waiting = request.pages.flatMap((path, turn) => {
+  if (/^(_modules|book\/api)\//.test(path)) return [[path, turn, ALIKE]];
+  const others = request.everyLook.includes(path) ? LOOKS.length - 1 : 0;
+  return [[path, turn, WHOLE], ...Array.from({ length: others }, (_, i) => [path, turn + i + 1, AGAIN])];
+});
+waiting.push([PLANTED, 0, WHOLE]);
+const seen = [];
 async function work() {
-  const tab = await context.newPage();
-  while (waiting.length) pages.push(await inspect(tab, site, waiting.shift()));
+  const tab = await (await still(browser)).newPage();
+  for (let one = waiting.shift(); one; one = waiting.shift()) seen.push(await inspect(tab, site, ...one));
 }
 
 async function read() {
@@ -46,6 +54,8 @@ const WINDOWS = [
 
 /* Several at a time: one waits while another computes. The clock, and what has the focus, want to be alone. */
 const [reader] = await Promise.all([read(), work(), work()]);
+const planted = seen.find((page) => page.path === PLANTED);
+const pages = seen.filter((page) => page !== planted);
 const largest = pages.reduce((a, b) => (b.bytes > a.bytes ? b : a));
 const paint = {
   [request.start]: await firstPaint(browser, site, request.start),
@@ -55,6 +65,6 @@ reader.door = [];
 for (const size of WINDOWS) reader.door.push(await frontDoor(browser, site, request.start, size));
 reader.unserved = await frontFromFolder(browser, request.site, request.start);
 reader.keyboard = await keyboard(browser, site, request.chapter);
-console.log(JSON.stringify({ pages, ...reader, paint }));
+console.log(JSON.stringify({ pages, planted, ...reader, paint }));
 await browser.close();
 site.close();
