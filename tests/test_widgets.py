@@ -204,7 +204,7 @@ def slider(name, *keys):
 
 def swipe(word):
     """A finger on a slider of the front door, to its end."""
-    return {"do": "swipe", "on": f'input[name^="{word}"]', "to": "end"}
+    return {"do": "swipe", "on": f'input[name^="{word}"]'}
 
 
 def click(on):

@@ -38,15 +38,15 @@ const STEPS = {
     await mouse.move(x + width / 2 + by[0], y + height / 2 + by[1], { steps: 4 });
     await mouse.up();
   },
-  /* A finger that takes a slider's thumb to the other end. */
-  swipe: async (widget, { on, to }) => {
+  /* A finger that takes a slider's thumb to its end, and a little beyond. */
+  swipe: async (widget, { on }) => {
     const slider = widget.locator(on);
     await slider.scrollIntoViewIfNeeded();
     const { x, y, width, height } = await slider.boundingBox();
     const share = await slider.evaluate((one) => (one.value - one.min) / (one.max - one.min));
     const half = height / 2; // the thumb stays inside of the track
     const start = x + half + share * (width - 2 * half);
-    const end = to === "end" ? x + width + half : x - half;
+    const end = x + width + half;
     const finger = await widget.page().context().newCDPSession(widget.page());
     const touch = (type, ...points) => finger.send("Input.dispatchTouchEvent", { type, touchPoints: points });
     await touch("touchStart", { x: start, y: y + half });
