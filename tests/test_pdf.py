@@ -1,5 +1,6 @@
 """The whole book as one page, which `make pdf` prints: nothing is lost, and every link leads somewhere."""
 
+import json
 import re
 from collections import Counter
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 from bs4 import BeautifulSoup
 from execute import chapters
-from one_page import SITE, anchor, one_page, pages
+from one_page import LOG, SITE, anchor, headings, one_page, pages
 
 
 @pytest.fixture(scope="module")
@@ -54,3 +55,13 @@ def test_solutions_are_closed(whole):
     solutions = whole.select(".solution.dropdown")
     assert len(solutions) > 60
     assert [s for s in solutions if "toggle-hidden" not in s["class"]] == []
+
+
+def test_the_last_pdf_had_everything_it_needs(whole):
+    """What `make pdf` wrote down of it: an outline of these pages, fonts that came along, links that lead."""
+    log = json.loads(LOG.read_text(encoding="utf-8"))
+    titles = headings(str(whole), "article h1")
+    assert [title for title in log["contents"] if title in titles] == titles
+    assert log["not embedded"] == log["links nowhere"] == []
+    assert log["links inside"] > 1000
+    assert 1_000_000 < log["bytes"] <= 25_000_000

@@ -6,6 +6,7 @@ Links to what the PDF leaves out, as the reference of functions, keep their text
 where its address is known (BOOK_URL). Hints and solutions are closed, as on any paper.
 """
 
+import json
 import os
 import shutil
 import subprocess
@@ -18,6 +19,7 @@ from bs4 import BeautifulSoup
 ROOT = Path(__file__).parents[2]
 SITE = ROOT / "_build/html"
 PDF = ROOT / "_build/selfattention.pdf"
+LOG = Path(__file__).with_name("log.json")  # what the last PDF held
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 BOOK_URL = os.environ.get("BOOK_URL", "")
 LEFT_OUT = ("book/api", "book/tests", "book/map")  # for looking things up, and made of links
@@ -135,25 +137,51 @@ def lacking():
     return [name for name, found in here.items() if not found]
 
 
-def pack(path):
-    """Pack a PDF's objects as well as its pictures: Chromium writes a node for each word, and packs none."""
+def headings(page, which="h1, h2, h3, h4, h5, h6"):
+    """The titles on the one page, in order, as words."""
+    found = BeautifulSoup(page, "html.parser").select(which)
+    return [" ".join(heading.get_text().removesuffix("#").split()) for heading in found]
+
+
+def finish(path, titles):
+    """Write the titles into the PDF's outline, and pack its objects as well as its pictures.
+
+    Chromium names a heading that stands on two lines, or has a number, by its words twice over, without the
+    spaces at the ends of lines; and it writes a node for each word, and packs none.
+    """
     import pikepdf  # of the extra `pdf`; the page itself needs it not
 
     pikepdf.settings.set_flate_compression_level(9)
     with pikepdf.open(path, allow_overwriting_input=True) as pdf:
+        with pdf.open_outline() as outline:
+            for item, title in zip(_in_order(outline.root), titles, strict=True):
+                item.title = title
         packed = pikepdf.ObjectStreamMode.generate
         pdf.save(path, object_stream_mode=packed, recompress_flate=True)
+
+
+def _in_order(items):
+    for item in items:
+        yield item
+        yield from _in_order(item.children)
 
 
 def main():
     if absent := lacking():
         sys.exit(f"a PDF needs: {', '.join(absent)}")
+    from printed import faults, printed  # needs pikepdf, as `finish` does
+
     page = PDF.with_suffix(".html")
-    page.write_text(one_page(), encoding="utf-8")
+    text = one_page()
+    page.write_text(text, encoding="utf-8")
     print("The book is one page; Chromium prints it, in a minute or three.", flush=True)
     subprocess.run(["node", Path(__file__).with_name("print.mjs"), SITE, page, chromium(), PDF], check=True)
-    pack(PDF)
-    print(f"{PDF.relative_to(ROOT)}, {PDF.stat().st_size / 1e6:.1f} MB")
+    finish(PDF, headings(text))
+    found = printed(PDF)
+    LOG.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    print(f"{PDF.relative_to(ROOT)}, {found['bytes'] / 1e6:.1f} MB, {found['pages']} pages")
+    if wrong := faults(found, headings(text, "article h1")):
+        sys.exit("\n".join(wrong))
 
 
 if __name__ == "__main__":
